@@ -1,0 +1,69 @@
+//! JSON text appended to a buffer: strings, numbers, and the keys of an object.
+//!
+//! The few shapes the protocol needs, without a serializer between them and the bytes. Called by [`crate::event`] and
+//! [`crate::command`].
+
+/// Appends `text` as a JSON string, quoted and escaped.
+pub(crate) fn put_string(out: &mut Vec<u8>, text: &str) {
+    out.push(b'"');
+    put_escaped(out, text);
+    out.push(b'"');
+}
+
+/// Appends `text` as the inside of a JSON string.
+pub(crate) fn put_escaped(out: &mut Vec<u8>, text: &str) {
+    let mut plain = text.as_bytes();
+    // Runs without an escape are copied whole; almost always that is all of the text.
+    while let Some(at) = plain.iter().position(|&byte| needs_escape(byte)) {
+        out.extend_from_slice(&plain[..at]);
+        put_escape(out, plain[at]);
+        plain = &plain[at + 1..];
+    }
+    out.extend_from_slice(plain);
+}
+
+fn needs_escape(byte: u8) -> bool {
+    matches!(byte, 0x00..=0x1f | b'"' | b'\\')
+}
+
+fn put_escape(out: &mut Vec<u8>, byte: u8) {
+    const HEX: &[u8; 16] = b"0123456789abcdef";
+    let short = match byte {
+        b'"' | b'\\' => byte,
+        b'\n' => b'n',
+        b'\r' => b'r',
+        b'\t' => b't',
+        0x08 => b'b',
+        0x0c => b'f',
+        _ => {
+            out.extend_from_slice(b"\\u00");
+            out.push(HEX[usize::from(byte >> 4)]);
+            out.push(HEX[usize::from(byte & 0x0f)]);
+            return;
+        }
+    };
+    out.extend_from_slice(&[b'\\', short]);
+}
+
+/// Appends a number in decimal.
+pub(crate) fn put_u64(out: &mut Vec<u8>, mut number: u64) {
+    let mut digits = [0; 20];
+    let mut start = digits.len();
+    loop {
+        start -= 1;
+        digits[start] = b'0' + (number % 10) as u8;
+        number /= 10;
+        if number == 0 {
+            break;
+        }
+    }
+    out.extend_from_slice(&digits[start..]);
+}
+
+/// Appends a number in decimal.
+pub(crate) fn put_i64(out: &mut Vec<u8>, number: i64) {
+    if number < 0 {
+        out.push(b'-');
+    }
+    put_u64(out, number.unsigned_abs());
+}

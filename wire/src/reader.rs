@@ -1,0 +1,357 @@
+//! The incremental decoder: bytes as they arrive, cut anywhere, into messages and control frames.
+//!
+//! A message that lies whole in the input is unmasked there and borrowed from it, nothing is copied. Only what is incomplete when
+//! the input ends is kept: the bytes of a header, the payload so far. Everything a peer announces is judged before
+//! anything of it is kept, and the reader's memory follows what has arrived, not what was announced. Text is UTF-8 when it is
+//! handed out, and a fault in it is reported at the first byte that cannot be right.
+//!
+//! Refuses everything RFC 6455 forbids ([`ProtocolError`]), and sizes beyond [`Limits`]. Called by the server's engine with
+//! [`Role::Server`] and by clients with [`Role::Client`].
+
+use crate::close::{self, Close};
+use crate::error::ProtocolError;
+use crate::frame::{HEADER_BYTES_MAX, Header, Opcode};
+use crate::mask;
+use crate::utf8::CutChar;
+
+/// On which side the reader stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Role {
+    /// Reads what clients send: every frame must be masked.
+    Server,
+    /// Reads what a server sends: no frame may be masked.
+    Client,
+}
+
+/// What a peer may send. Sizes are judged by the header, before the payload is looked at.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    /// On which side the reader stands.
+    pub role: Role,
+    /// Payload bytes of one frame.
+    pub frame_bytes_max: u64,
+    /// Payload bytes of a whole message.
+    pub message_bytes_max: usize,
+    /// Frames in one message.
+    pub fragments_max: u32,
+}
+
+/// One message or control frame.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Item<'a> {
+    /// A whole text message.
+    Text(&'a str),
+    /// A whole binary message.
+    Binary(&'a [u8]),
+    /// To be answered by a pong with the same payload, at most 125 bytes.
+    Ping(&'a [u8]),
+    /// The answer to a ping, or a sign of life.
+    Pong(&'a [u8]),
+    /// The peer closes. `None`: it gave no code. Nothing after it means anything.
+    Close(Option<Close<'a>>),
+}
+
+/// Keeps what is incomplete between two inputs. A default one is idle and owns no heap.
+#[derive(Debug, Default)]
+pub struct Reader {
+    /// The beginning of a header, `header_kept` bytes of it.
+    header: [u8; HEADER_BYTES_MAX],
+    header_kept: u8,
+    /// The frame whose payload has not all arrived.
+    frame: Option<Frame>,
+    /// The message whose last frame has not all arrived, or the one just handed out.
+    message: Message,
+    /// Frames of `message` that have begun.
+    fragments: u32,
+    /// Payload so far of a control frame that arrives in pieces, or the one just handed out.
+    control: Vec<u8>,
+    /// Which of the two buffers was handed out by the last call; it is freed by the next.
+    handed_out: Option<Kind>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Frame {
+    header: Header,
+    received_bytes: usize,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Kind {
+    Data,
+    Control,
+}
+
+/// The payload so far of a message that does not come in one piece. Text is validated once, on its way in.
+#[derive(Debug, Default)]
+enum Message {
+    #[default]
+    None,
+    Text(String, CutChar),
+    Binary(Vec<u8>),
+}
+
+impl Reader {
+    /// Takes the next message or control frame off the front of `input`, advancing it. `Ok(None)`: the input is used
+    /// up, and its incomplete tail is kept here; call again with what arrives next, which goes on where this ended.
+    ///
+    /// # Errors
+    /// Everything [`ProtocolError`] names. The reader must not be used again afterwards.
+    pub fn next<'s, 'a: 's>(
+        &'s mut self,
+        limits: &Limits,
+        input: &mut &'a mut [u8],
+    ) -> Result<Option<Item<'s>>, ProtocolError> {
+        self.free_handed_out();
+        loop {
+            let frame = match self.frame {
+                Some(frame) => frame,
+                None => match self.begin_frame(limits, input)? {
+                    Some(frame) => frame,
+                    None => return Ok(None),
+                },
+            };
+            if self.lies_whole_in(frame, input) {
+                return take_whole(frame.header, input).map(Some);
+            }
+            if !self.receive(frame, input)? {
+                return Ok(None);
+            }
+            if frame.header.opcode.is_control() {
+                self.handed_out = Some(Kind::Control);
+                return control_item(frame.header.opcode, &self.control).map(Some);
+            }
+            if frame.header.fin {
+                self.handed_out = Some(Kind::Data);
+                return self.message.item().map(Some);
+            }
+        }
+    }
+
+    /// Nothing is kept: the reader may be dropped and replaced by a default one.
+    #[must_use]
+    pub fn is_idle(&self) -> bool {
+        self.header_kept == 0
+            && self.frame.is_none()
+            && (matches!(self.message, Message::None) || self.handed_out == Some(Kind::Data))
+    }
+
+    /// Heap held, in bytes.
+    #[must_use]
+    pub fn buffered_bytes(&self) -> usize {
+        self.control.capacity()
+            + match &self.message {
+                Message::None => 0,
+                Message::Text(text, _) => text.capacity(),
+                Message::Binary(bytes) => bytes.capacity(),
+            }
+    }
+
+    fn free_handed_out(&mut self) {
+        match self.handed_out.take() {
+            Some(Kind::Data) => self.message = Message::None,
+            Some(Kind::Control) => self.control = Vec::new(),
+            None => {}
+        }
+    }
+
+    /// Takes a header off `input` and judges it; `None` keeps the part that is there.
+    fn begin_frame(
+        &mut self,
+        limits: &Limits,
+        input: &mut &mut [u8],
+    ) -> Result<Option<Frame>, ProtocolError> {
+        let Some(header) = self.take_header(input)? else {
+            return Ok(None);
+        };
+        self.judge(&header, limits)?;
+        Ok(Some(Frame {
+            header,
+            received_bytes: 0,
+        }))
+    }
+
+    fn take_header(&mut self, input: &mut &mut [u8]) -> Result<Option<Header>, ProtocolError> {
+        let kept = usize::from(self.header_kept);
+        if kept == 0
+            && let Some((header, header_bytes)) = Header::decode(input)?
+        {
+            take(input, header_bytes);
+            return Ok(Some(header));
+        }
+        let added = input.len().min(HEADER_BYTES_MAX - kept);
+        self.header[kept..kept + added].copy_from_slice(&input[..added]);
+        let Some((header, header_bytes)) = Header::decode(&self.header[..kept + added])? else {
+            self.header_kept = (kept + added) as u8;
+            take(input, added);
+            return Ok(None);
+        };
+        self.header_kept = 0;
+        take(input, header_bytes - kept);
+        Ok(Some(header))
+    }
+
+    /// Judges a frame by its header, who sent it, and the message it stands in; opens the message if it begins one in pieces.
+    fn judge(&mut self, header: &Header, limits: &Limits) -> Result<(), ProtocolError> {
+        match (limits.role, header.mask) {
+            (Role::Server, None) => return Err(ProtocolError::Unmasked),
+            (Role::Client, Some(_)) => return Err(ProtocolError::Masked),
+            _ => {}
+        }
+        if header.rsv1 {
+            return Err(ProtocolError::ReservedBits);
+        }
+        if header.opcode.is_control() {
+            return Ok(());
+        }
+        match (header.opcode, &self.message) {
+            (Opcode::Continuation, Message::None) => {
+                return Err(ProtocolError::UnexpectedContinuation);
+            }
+            (Opcode::Continuation, _) | (_, Message::None) => {}
+            _ => return Err(ProtocolError::ExpectedContinuation),
+        }
+        if header.payload_bytes > limits.frame_bytes_max {
+            return Err(ProtocolError::FrameTooLarge);
+        }
+        let room = limits
+            .message_bytes_max
+            .saturating_sub(self.message.bytes());
+        if header.payload_bytes > room as u64 {
+            return Err(ProtocolError::MessageTooLarge);
+        }
+        if header.opcode != Opcode::Continuation {
+            self.fragments = 0;
+        }
+        self.fragments += 1;
+        if self.fragments > limits.fragments_max {
+            return Err(ProtocolError::TooManyFragments);
+        }
+        Ok(())
+    }
+
+    /// Whether the frame is a control frame or a whole message, and all of it stands at the front of `input`.
+    fn lies_whole_in(&self, frame: Frame, input: &[u8]) -> bool {
+        let header = &frame.header;
+        frame.received_bytes == 0
+            && header.fin
+            && header.opcode != Opcode::Continuation
+            && header.payload_bytes <= input.len() as u64
+            && self.frame.is_none()
+    }
+
+    /// Unmasks and keeps what `input` has of the frame's payload. Returns whether the frame is complete.
+    fn receive(&mut self, mut frame: Frame, input: &mut &mut [u8]) -> Result<bool, ProtocolError> {
+        // A judged frame fits usize: it is at most `message_bytes_max`, or 125.
+        let missing = frame.header.payload_bytes as usize - frame.received_bytes;
+        let piece = take(input, missing.min(input.len()));
+        if let Some(key) = frame.header.mask {
+            mask::apply(piece, key, frame.received_bytes);
+        }
+        frame.received_bytes += piece.len();
+        match frame.header.opcode {
+            Opcode::Text if matches!(self.message, Message::None) => {
+                self.message = Message::Text(String::new(), CutChar::default());
+            }
+            Opcode::Binary if matches!(self.message, Message::None) => {
+                self.message = Message::Binary(Vec::new());
+            }
+            _ => {}
+        }
+        if frame.header.opcode.is_control() {
+            self.control.extend_from_slice(piece);
+        } else {
+            // Only the last frame of a message tells how much is still to come.
+            let coming = if frame.header.fin {
+                missing
+            } else {
+                usize::MAX
+            };
+            self.message.push(piece, coming)?;
+        }
+        let complete = piece.len() == missing;
+        self.frame = (!complete).then_some(frame);
+        Ok(complete)
+    }
+}
+
+impl Message {
+    fn bytes(&self) -> usize {
+        match self {
+            Self::None => 0,
+            Self::Text(text, cut) => text.len() + cut.bytes(),
+            Self::Binary(bytes) => bytes.len(),
+        }
+    }
+
+    /// Appends a piece; `coming` is the most that can still come, the piece included.
+    fn push(&mut self, piece: &[u8], coming: usize) -> Result<(), ProtocolError> {
+        match self {
+            Self::None => debug_assert!(false, "a piece of no message"),
+            Self::Text(text, cut) => {
+                let more = growth(
+                    text.len(),
+                    text.capacity(),
+                    piece.len() + cut.bytes(),
+                    coming,
+                );
+                text.reserve_exact(more);
+                cut.push(piece, text)?;
+            }
+            Self::Binary(bytes) => {
+                let more = growth(bytes.len(), bytes.capacity(), piece.len(), coming);
+                bytes.reserve_exact(more);
+                bytes.extend_from_slice(piece);
+            }
+        }
+        Ok(())
+    }
+
+    /// The message, all of whose frames have arrived.
+    fn item(&self) -> Result<Item<'_>, ProtocolError> {
+        match self {
+            Self::Text(text, cut) if cut.is_empty() => Ok(Item::Text(text)),
+            Self::Text(..) => Err(ProtocolError::InvalidUtf8),
+            Self::Binary(bytes) => Ok(Item::Binary(bytes)),
+            Self::None => Err(ProtocolError::UnexpectedContinuation),
+        }
+    }
+}
+
+/// How much to reserve beyond `length` for a piece: as much again as is there, so that growing is cheap, but no more
+/// than can still come, and never for an announcement alone.
+fn growth(length: usize, capacity: usize, piece: usize, coming: usize) -> usize {
+    if capacity - length >= piece {
+        return 0;
+    }
+    piece.max(coming.min(length))
+}
+
+/// A control frame or a whole message at the front of `input`, unmasked in place.
+fn take_whole<'a>(header: Header, input: &mut &'a mut [u8]) -> Result<Item<'a>, ProtocolError> {
+    let payload = take(input, header.payload_bytes as usize);
+    if let Some(key) = header.mask {
+        mask::apply(payload, key, 0);
+    }
+    match header.opcode {
+        Opcode::Text => simdutf8::basic::from_utf8(payload)
+            .map(Item::Text)
+            .map_err(|_| ProtocolError::InvalidUtf8),
+        Opcode::Binary => Ok(Item::Binary(payload)),
+        opcode => control_item(opcode, payload),
+    }
+}
+
+fn control_item(opcode: Opcode, payload: &[u8]) -> Result<Item<'_>, ProtocolError> {
+    Ok(match opcode {
+        Opcode::Ping => Item::Ping(payload),
+        Opcode::Pong => Item::Pong(payload),
+        _ => Item::Close(close::parse(payload)?),
+    })
+}
+
+/// Splits the first `count` bytes off `input`.
+fn take<'a>(input: &mut &'a mut [u8], count: usize) -> &'a mut [u8] {
+    let (front, rest) = std::mem::take(input).split_at_mut(count);
+    *input = rest;
+    front
+}
