@@ -1,0 +1,85 @@
+//! The configuration: what flags and config file say, checked, and lowered to what the server is built from.
+//!
+//! [`Options`] is what was written, [`Config`] what is meant. A `Config` that came out of [`Config::from_options`] is
+//! within every bound, so nobody behind it checks again. Called by the command line; what it refuses, it
+//! refuses with one sentence that names the flag.
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::num::NonZeroUsize;
+use std::path::Path;
+
+use crate::engine::Settings;
+use crate::feed;
+
+mod file;
+mod lower;
+mod options;
+mod quantity;
+
+pub use options::{LogFormat, LogLevel, Options};
+pub use quantity::{Bytes, Millis, QuantityError, Shards};
+
+/// Everything a server needs to know to start.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Config {
+    /// Addresses to listen on, at least one, all different.
+    pub listen: Vec<SocketAddr>,
+    /// Threads that serve connections; `None` = as many as cores and file limits ask for.
+    pub shards: Option<NonZeroUsize>,
+    /// Connections at most, of all shards together.
+    pub max_connections: usize,
+    /// Limits, timeouts and routes.
+    pub settings: Settings,
+    /// Connections the kernel may hold until they are accepted.
+    pub backlog: u32,
+    /// The kernel's receive buffer of a connection, bytes; `None` = the kernel's choice.
+    pub recv_buffer: Option<u32>,
+    /// The kernel's send buffer of a connection, bytes; `None` = the kernel's choice.
+    pub send_buffer: Option<u32>,
+    /// How log lines look.
+    pub log: LogFormat,
+    /// What is logged.
+    pub log_level: LogLevel,
+    /// The recorded file to publish.
+    pub replay: Option<feed::Replay>,
+    /// The simulated market to publish.
+    pub sim: Option<feed::Sim>,
+}
+
+impl Default for Config {
+    fn default() -> Config {
+        Config {
+            listen: vec![SocketAddr::from((Ipv4Addr::LOCALHOST, 9001))],
+            shards: None,
+            max_connections: 100_000,
+            settings: Settings::default(),
+            backlog: 4096,
+            recv_buffer: None,
+            send_buffer: None,
+            log: LogFormat::default(),
+            log_level: LogLevel::default(),
+            replay: None,
+            sim: None,
+        }
+    }
+}
+
+impl Options {
+    /// These options, and for what they leave out those of the file at `path`.
+    ///
+    /// # Errors
+    /// What is wrong with the file, beginning with its name and line.
+    pub fn over_file(&self, path: &Path) -> anyhow::Result<Options> {
+        let mut merged = toml::Table::try_from(file::read(path)?)?;
+        merged.extend(toml::Table::try_from(self)?);
+        Ok(merged.try_into()?)
+    }
+
+    /// As a config file that gives the same options again.
+    ///
+    /// # Errors
+    /// A value TOML has no form for, such as an integer above 2^63.
+    pub fn to_toml(&self) -> anyhow::Result<String> {
+        Ok(toml::to_string(self)?)
+    }
+}

@@ -1,0 +1,217 @@
+//! What an operator may set, as it was written: the flags of `fanfare serve` and the keys of a config file.
+//!
+//! One list for both, so that they cannot drift apart. Everything is optional here; what was left out gets its default when
+//! the options are lowered to a [`Config`](super::Config). The numbers in the help texts are checked against
+//! those defaults by a test.
+
+use std::net::SocketAddr;
+
+use clap::{Args, ValueEnum};
+use serde::{Deserialize, Deserializer, Serialize};
+
+use super::quantity::{Bytes, Millis, Shards};
+
+/// Every flag of `fanfare serve` that is also a key, in the order of the help.
+#[derive(Args, Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields, default)]
+pub struct Options {
+    /// Address to listen on, IPv4 or IPv6, port 0 for a free one; may be repeated [default: 127.0.0.1:9001]
+    #[arg(long, value_name = "ADDRESS", help_heading = "Network")]
+    #[serde(
+        deserialize_with = "one_or_many",
+        skip_serializing_if = "Vec::is_empty"
+    )]
+    pub listen: Vec<SocketAddr>,
+
+    /// Threads that serve connections: "auto" or a number [default: auto]
+    #[arg(long, value_name = "N", help_heading = "Network")]
+    pub shards: Option<Shards>,
+
+    /// Connections at most, of all shards together [default: 100000]
+    #[arg(long, value_name = "N", help_heading = "Network")]
+    pub max_connections: Option<usize>,
+
+    /// Connections the kernel may hold until they are accepted [default: 4096]
+    #[arg(long, value_name = "N", help_heading = "Network")]
+    pub backlog: Option<u32>,
+
+    /// The kernel's receive buffer of a connection; left to the kernel when not given
+    #[arg(long, value_name = "SIZE", help_heading = "Network")]
+    pub recv_buffer: Option<Bytes>,
+
+    /// The kernel's send buffer of a connection; left to the kernel when not given
+    #[arg(long, value_name = "SIZE", help_heading = "Network")]
+    pub send_buffer: Option<Bytes>,
+
+    /// A path of your own, such as /stocks=/raw or /document/*=/room/document.*; may be repeated
+    #[arg(long, value_name = "PATH=TARGET", help_heading = "Endpoints")]
+    #[serde(
+        deserialize_with = "one_or_many",
+        skip_serializing_if = "Vec::is_empty"
+    )]
+    pub route: Vec<String>,
+
+    /// Answer /echo, which returns every message [default: false]
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true", help_heading = "Endpoints")]
+    pub echo: Option<bool>,
+
+    /// Publish a recorded CSV file, plain or gzip, or "builtin": daily prices of five stocks
+    #[arg(long, value_name = "FILE.csv|builtin", help_heading = "Feeds")]
+    pub replay: Option<String>,
+
+    /// Column whose value is a row's topic; found by name when not given
+    #[arg(long, value_name = "NAME", help_heading = "Feeds")]
+    pub topic_column: Option<String>,
+
+    /// Column whose value is a row's time; found by name or looks when not given
+    #[arg(long, value_name = "NAME", help_heading = "Feeds")]
+    pub time_column: Option<String>,
+
+    /// Text before every topic of the replay
+    #[arg(long, value_name = "TEXT", help_heading = "Feeds")]
+    pub topic_prefix: Option<String>,
+
+    /// Recorded seconds in a second; 86400 plays one day a second [default: 1]
+    #[arg(long, value_name = "FACTOR", help_heading = "Feeds")]
+    pub speed: Option<f64>,
+
+    /// Begin the replay again after its last row [default: false]
+    #[arg(long = "loop", value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true", help_heading = "Feeds")]
+    #[serde(rename = "loop")]
+    pub repeat: Option<bool>,
+
+    /// Publish a simulated market of so many symbols
+    #[arg(long, value_name = "SYMBOLS", help_heading = "Feeds")]
+    pub sim: Option<u32>,
+
+    /// What the simulated market's random numbers start from [default: 1]
+    #[arg(long, value_name = "N", help_heading = "Feeds")]
+    pub sim_seed: Option<u64>,
+
+    /// Updates a second of the simulated market, all symbols together; twice its symbols when not given
+    #[arg(long, value_name = "N", help_heading = "Feeds")]
+    pub sim_rate: Option<f64>,
+
+    /// Largest payload of one frame from a client [default: 64k]
+    #[arg(long, value_name = "SIZE", help_heading = "Limits")]
+    pub max_frame_bytes: Option<Bytes>,
+
+    /// Largest message from a client, all its fragments together [default: 1m]
+    #[arg(long, value_name = "SIZE", help_heading = "Limits")]
+    pub max_message_bytes: Option<Bytes>,
+
+    /// Fragments a message may come in [default: 128]
+    #[arg(long, value_name = "N", help_heading = "Limits")]
+    pub max_fragments: Option<u32>,
+
+    /// Subscriptions of one connection [default: 1024]
+    #[arg(long, value_name = "N", help_heading = "Limits")]
+    pub max_subscriptions: Option<u32>,
+
+    /// Topics of the whole server [default: 1000000]
+    #[arg(long, value_name = "N", help_heading = "Limits")]
+    pub max_topics: Option<u32>,
+
+    /// Output that may wait for one connection before it is closed as too slow [default: 1m]
+    #[arg(long, value_name = "SIZE", help_heading = "Limits")]
+    pub max_outbox_bytes: Option<Bytes>,
+
+    /// Largest head of an HTTP request [default: 16k]
+    #[arg(long, value_name = "SIZE", help_heading = "Limits")]
+    pub max_head_bytes: Option<Bytes>,
+
+    /// From accepting a connection to the end of its request head [default: 10s]
+    #[arg(long, value_name = "DURATION", help_heading = "Timeouts")]
+    pub handshake_timeout: Option<Millis>,
+
+    /// A connection silent for so long is sent a ping; 0 = never [default: 30s]
+    #[arg(long, value_name = "DURATION", help_heading = "Timeouts")]
+    pub ping_interval: Option<Millis>,
+
+    /// A connection silent for so long is closed; 0 = never [default: 75s]
+    #[arg(long, value_name = "DURATION", help_heading = "Timeouts")]
+    pub idle_timeout: Option<Millis>,
+
+    /// A /ws connection sent nothing for so long gets a heartbeat; 0 = never [default: 15s]
+    #[arg(long, value_name = "DURATION", help_heading = "Timeouts")]
+    pub heartbeat: Option<Millis>,
+
+    /// A connection that takes none of its waiting output for so long is closed [default: 30s]
+    #[arg(long, value_name = "DURATION", help_heading = "Timeouts")]
+    pub slow_timeout: Option<Millis>,
+
+    /// How long a close handshake may take [default: 2s]
+    #[arg(long, value_name = "DURATION", help_heading = "Timeouts")]
+    pub close_timeout: Option<Millis>,
+
+    /// How log lines look, on standard error [default: text]
+    #[arg(long, value_name = "FORMAT", help_heading = "Log")]
+    pub log_format: Option<LogFormat>,
+
+    /// What is logged: this and everything graver [default: info]
+    #[arg(long, value_name = "LEVEL", help_heading = "Log")]
+    pub log_level: Option<LogLevel>,
+}
+
+/// How log lines look.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum LogFormat {
+    /// One line of text, for people.
+    #[default]
+    Text,
+    /// One JSON object a line, for machines.
+    Json,
+}
+
+/// From what gravity on something is logged.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum LogLevel {
+    /// Nothing.
+    Off,
+    /// What made the server fail.
+    Error,
+    /// What an operator should look into.
+    Warn,
+    /// Start, stop, feeds.
+    #[default]
+    Info,
+    /// Single connections.
+    Debug,
+    /// Everything.
+    Trace,
+}
+
+/// `listen = "…"` as well as `listen = ["…", "…"]`.
+fn one_or_many<'de, D, T>(deserializer: D) -> Result<Vec<T>, D::Error>
+where
+    D: Deserializer<'de>,
+    T: Deserialize<'de>,
+{
+    use serde::de::{IntoDeserializer as _, SeqAccess, Visitor};
+
+    struct OneOrMany<T>(std::marker::PhantomData<T>);
+
+    impl<'de, T: Deserialize<'de>> Visitor<'de> for OneOrMany<T> {
+        type Value = Vec<T>;
+
+        fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+            f.write_str("text in quotes or a list of such texts")
+        }
+
+        fn visit_str<E: serde::de::Error>(self, one: &str) -> Result<Vec<T>, E> {
+            T::deserialize(one.into_deserializer()).map(|one| vec![one])
+        }
+
+        fn visit_seq<A: SeqAccess<'de>>(self, mut many: A) -> Result<Vec<T>, A::Error> {
+            let mut items = Vec::new();
+            while let Some(item) = many.next_element()? {
+                items.push(item);
+            }
+            Ok(items)
+        }
+    }
+
+    deserializer.deserialize_any(OneOrMany(std::marker::PhantomData))
+}
