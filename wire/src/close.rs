@@ -98,3 +98,88 @@ pub fn put_close(out: &mut Vec<u8>, code: CloseCode, reason: &str) {
     out.extend_from_slice(&code.0.to_be_bytes());
     out.extend_from_slice(reason.as_bytes());
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_code_is_allowed_or_refused_as_the_rfc_and_its_registry_say() {
+        let allowed: Vec<u16> = [1000, 1001, 1002, 1003, 1007, 1008, 1009]
+            .into_iter()
+            .chain([1010, 1011, 1012, 1013, 1014])
+            .chain(3000..=4999)
+            .collect();
+        for code in 0..=u16::MAX {
+            let payload = code.to_be_bytes();
+            if allowed.contains(&code) {
+                let (code, reason) = (CloseCode(code), "");
+                assert_eq!(parse(&payload), Ok(Some(Close { code, reason })));
+            } else {
+                assert_eq!(parse(&payload), Err(ProtocolError::BadCloseCode(code)));
+            }
+        }
+    }
+
+    #[test]
+    fn every_named_code_may_be_sent() {
+        use CloseCode as C;
+        let named = [
+            C::NORMAL,
+            C::GOING_AWAY,
+            C::PROTOCOL,
+            C::UNSUPPORTED,
+            C::INVALID_DATA,
+            C::POLICY,
+            C::TOO_LARGE,
+            C::INTERNAL,
+            C::RESTART,
+            C::TRY_LATER,
+            C::AUTH,
+            C::AUTH_TIMEOUT,
+            C::ORIGIN,
+            C::CAPACITY,
+            C::RATE,
+            C::SLOW,
+            C::DRAIN,
+            C::NO_SIGN_OF_LIFE,
+            C::LIFETIME,
+        ];
+        assert!(named.iter().all(|code| code.may_be_sent()));
+    }
+
+    #[test]
+    fn an_empty_payload_gives_no_code_and_a_single_byte_is_refused() {
+        assert_eq!(parse(b""), Ok(None));
+        assert_eq!(parse(b"\x03"), Err(ProtocolError::BadClosePayload));
+    }
+
+    #[test]
+    fn a_reason_that_is_not_utf8_is_refused() {
+        assert_eq!(parse(b"\x03\xe8\xce"), Err(ProtocolError::InvalidUtf8));
+        assert_eq!(
+            parse(b"\x03\xe8\xed\xa0\x80"),
+            Err(ProtocolError::InvalidUtf8)
+        );
+    }
+
+    #[test]
+    fn what_is_written_is_read_back() {
+        let mut out = Vec::new();
+        put_close(&mut out, CloseCode::SLOW, "μ too slow");
+        let (code, reason) = (CloseCode::SLOW, "μ too slow");
+        assert_eq!(parse(&out), Ok(Some(Close { code, reason })));
+    }
+
+    #[test]
+    fn a_long_reason_is_cut_between_two_characters() {
+        for padding in 0..4 {
+            let reason = format!("{}{}", "x".repeat(padding), "€".repeat(60));
+            let mut out = Vec::new();
+            put_close(&mut out, CloseCode::POLICY, &reason);
+            assert!((CONTROL_BYTES_MAX - 2..=CONTROL_BYTES_MAX).contains(&out.len()));
+            let close = parse(&out).unwrap().unwrap();
+            assert!(reason.starts_with(close.reason));
+        }
+    }
+}

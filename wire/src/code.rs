@@ -81,3 +81,26 @@ impl std::fmt::Display for ErrorCode {
         write!(f, "{} {}", self.number(), self.name())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_and_names_are_those_of_the_protocol() {
+        let page = "1000 bad_json · 1001 unknown_action · 1002 too_large · 1003 bad_topic · \
+            1004 bad_field · 2000 auth_required · 2001 bad_token · 2002 expired · 2003 forbidden · \
+            3000 rate · 3001 subscription_limit · 3002 connection_limit · 3004 payload_limit · \
+            5000 internal · 5001 draining · 5002 no_history";
+        let ours: Vec<String> = ErrorCode::ALL.iter().map(ToString::to_string).collect();
+        assert_eq!(ours.join(" · "), page);
+    }
+
+    #[test]
+    fn a_number_is_turned_into_its_code_and_back() {
+        for &code in ErrorCode::ALL {
+            assert_eq!(ErrorCode::from_number(code.number()), Some(code));
+        }
+        assert_eq!(ErrorCode::from_number(3003), None);
+    }
+}

@@ -71,3 +71,35 @@ impl ProtocolError {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_fault_is_answered_by_a_close_code_that_may_be_sent() {
+        use ProtocolError::*;
+        let table = [
+            (ReservedBits, 1002),
+            (UnknownOpcode(3), 1002),
+            (NonMinimalLength, 1002),
+            (LengthTopBit, 1002),
+            (FragmentedControl, 1002),
+            (ControlTooLong, 1002),
+            (Unmasked, 1002),
+            (Masked, 1002),
+            (UnexpectedContinuation, 1002),
+            (ExpectedContinuation, 1002),
+            (FrameTooLarge, 1009),
+            (MessageTooLarge, 1009),
+            (TooManyFragments, 1009),
+            (InvalidUtf8, 1007),
+            (BadClosePayload, 1002),
+            (BadCloseCode(1005), 1002),
+        ];
+        for (fault, code) in table {
+            assert_eq!(fault.close_code().0, code, "{fault}");
+            assert!(fault.close_code().may_be_sent());
+        }
+    }
+}

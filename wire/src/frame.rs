@@ -200,3 +200,124 @@ fn put(out: &mut Vec<u8>, opcode: Opcode, mask: Option<[u8; 4]>, payload_bytes: 
     let header_bytes = header.encode(&mut bytes);
     out.extend_from_slice(&bytes[..header_bytes]);
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use ProtocolError::*;
+
+    fn header(opcode: Opcode, mask: Option<[u8; 4]>, payload_bytes: u64) -> Header {
+        let (fin, rsv1) = (true, false);
+        Header {
+            fin,
+            rsv1,
+            opcode,
+            mask,
+            payload_bytes,
+        }
+    }
+
+    #[test]
+    fn every_form_of_length_is_written_in_its_shortest_form_and_read_back() {
+        let table: &[(u64, &[u8])] = &[
+            (0, &[0x82, 0]),
+            (1, &[0x82, 1]),
+            (125, &[0x82, 125]),
+            (126, &[0x82, 126, 0, 126]),
+            (65_535, &[0x82, 126, 0xff, 0xff]),
+            (65_536, &[0x82, 127, 0, 0, 0, 0, 0, 1, 0, 0]),
+            (
+                i64::MAX as u64,
+                &[0x82, 127, 0x7f, 255, 255, 255, 255, 255, 255, 255],
+            ),
+        ];
+        for &(payload_bytes, bytes) in table {
+            let header = header(Opcode::Binary, None, payload_bytes);
+            let mut out = [0; HEADER_BYTES_MAX];
+            let header_bytes = header.encode(&mut out);
+            assert_eq!(&out[..header_bytes], bytes);
+            assert_eq!(Header::decode(bytes), Ok(Some((header, bytes.len()))));
+        }
+    }
+
+    #[test]
+    fn a_header_is_awaited_until_its_last_byte() {
+        for payload_bytes in [0, 125, 126, 65_535, 65_536, 1 << 40] {
+            let header = header(Opcode::Text, Some([1, 2, 3, 4]), payload_bytes);
+            let mut out = [0; HEADER_BYTES_MAX];
+            let header_bytes = header.encode(&mut out);
+            for cut in 0..header_bytes {
+                assert_eq!(
+                    Header::decode(&out[..cut]),
+                    Ok(None),
+                    "{payload_bytes} at {cut}"
+                );
+            }
+            assert_eq!(Header::decode(&out), Ok(Some((header, header_bytes))));
+        }
+    }
+
+    #[test]
+    fn what_the_rfc_forbids_is_refused_at_the_first_byte_that_shows_it() {
+        let table: &[(&[u8], ProtocolError)] = &[
+            (&[0xa1], ReservedBits),
+            (&[0x91], ReservedBits),
+            (&[0xf1], ReservedBits),
+            (&[0x83], UnknownOpcode(3)),
+            (&[0x87], UnknownOpcode(7)),
+            (&[0x8b], UnknownOpcode(11)),
+            (&[0x8f], UnknownOpcode(15)),
+            (&[0x08], FragmentedControl),
+            (&[0x09], FragmentedControl),
+            (&[0x0a], FragmentedControl),
+            (&[0x88, 126], ControlTooLong),
+            (&[0x89, 0x80 | 127], ControlTooLong),
+            (&[0x81, 126, 0, 0], NonMinimalLength),
+            (&[0x81, 126, 0, 125], NonMinimalLength),
+            (&[0x81, 127, 0, 0, 0, 0, 0, 0, 0xff, 0xff], NonMinimalLength),
+            (&[0x81, 127, 0, 0, 0, 0, 0, 0, 0, 1], NonMinimalLength),
+            (&[0x81, 127, 0x80, 0, 0, 0, 0, 1, 0, 0], LengthTopBit),
+            (
+                &[0x81, 127, 0xff, 255, 255, 255, 255, 255, 255, 255],
+                LengthTopBit,
+            ),
+        ];
+        for &(bytes, fault) in table {
+            assert_eq!(Header::decode(bytes), Err(fault), "{bytes:02x?}");
+            assert_eq!(
+                Header::decode(&bytes[..bytes.len() - 1]),
+                Ok(None),
+                "{bytes:02x?}"
+            );
+        }
+    }
+
+    #[test]
+    fn rsv1_is_left_to_whoever_knows_the_extensions() {
+        let (header, _) = Header::decode(&[0xc1, 0]).unwrap().unwrap();
+        assert!(header.rsv1);
+        let mut out = [0; HEADER_BYTES_MAX];
+        assert_eq!(header.encode(&mut out), 2);
+        assert_eq!(out[..2], [0xc1, 0]);
+    }
+
+    #[test]
+    fn whole_frames_are_appended_behind_what_is_there() {
+        let mut out = b"x".to_vec();
+        put_frame(&mut out, Opcode::Text, b"Hello");
+        assert_eq!(out, b"x\x81\x05Hello");
+        put_header(&mut out, Opcode::Binary, 300);
+        assert_eq!(out[8..], [0x82, 126, 1, 44]);
+    }
+
+    #[test]
+    fn the_masked_example_of_the_rfc_is_written_as_it_says() {
+        // RFC 6455, section 5.7.
+        let mut out = Vec::new();
+        put_masked_frame(&mut out, Opcode::Text, [0x37, 0xfa, 0x21, 0x3d], b"Hello");
+        let expected = [
+            0x81, 0x85, 0x37, 0xfa, 0x21, 0x3d, 0x7f, 0x9f, 0x4d, 0x51, 0x58,
+        ];
+        assert_eq!(out, expected);
+    }
+}

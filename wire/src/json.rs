@@ -67,3 +67,50 @@ pub(crate) fn put_i64(out: &mut Vec<u8>, number: i64) {
     }
     put_u64(out, number.unsigned_abs());
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn written(text: &str) -> String {
+        let mut out = Vec::new();
+        put_string(&mut out, text);
+        String::from_utf8(out).unwrap()
+    }
+
+    #[test]
+    fn only_what_must_be_escaped_is() {
+        assert_eq!(written("a/é\u{7f}😀"), "\"a/é\u{7f}😀\"");
+        assert_eq!(
+            written("\"\\\n\r\t\x08\x0c\x00\x1f"),
+            r#""\"\\\n\r\t\b\f\u0000\u001f""#
+        );
+    }
+
+    proptest! {
+        #[test]
+        fn any_string_is_read_back(text in any::<String>()) {
+            prop_assert_eq!(serde_json::from_str::<String>(&written(&text)).unwrap(), text);
+        }
+
+        #[test]
+        fn any_number_is_written_as_the_standard_library_writes_it(number in any::<i64>()) {
+            let mut out = Vec::new();
+            put_i64(&mut out, number);
+            out.push(b' ');
+            put_u64(&mut out, number as u64);
+            prop_assert_eq!(String::from_utf8(out).unwrap(), format!("{number} {}", number as u64));
+        }
+    }
+
+    #[test]
+    fn the_ends_of_the_number_line_are_written() {
+        let mut out = Vec::new();
+        put_i64(&mut out, i64::MIN);
+        put_u64(&mut out, u64::MAX);
+        put_u64(&mut out, 0);
+        assert_eq!(out, b"-9223372036854775808184467440737095516150");
+    }
+}

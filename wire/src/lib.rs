@@ -27,6 +27,7 @@ pub mod frame;
 pub mod handshake;
 mod json;
 pub mod mask;
+mod message;
 pub mod reader;
 pub mod topic;
 mod utf8;

@@ -23,3 +23,64 @@ pub fn apply(data: &mut [u8], mut key: [u8; 4], offset: usize) {
         *byte ^= key;
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The rule of the RFC, byte by byte.
+    fn apply_slowly(data: &mut [u8], key: [u8; 4], offset: usize) {
+        for (at, byte) in data.iter_mut().enumerate() {
+            *byte ^= key[(offset + at) % 4];
+        }
+    }
+
+    fn pattern(length: usize) -> Vec<u8> {
+        (0..length).map(|at| (at * 7 + at / 256) as u8).collect()
+    }
+
+    #[test]
+    fn every_length_at_every_offset_is_masked_as_the_rfc_says() {
+        let key = [0x37, 0xfa, 0x21, 0x3d];
+        for length in 0..=300 {
+            for offset in 0..=15 {
+                let mut fast = pattern(length);
+                let mut slow = fast.clone();
+                apply(&mut fast, key, offset);
+                apply_slowly(&mut slow, key, offset);
+                assert_eq!(fast, slow, "length {length}, offset {offset}");
+            }
+        }
+    }
+
+    #[test]
+    fn every_alignment_in_memory_gives_the_same() {
+        for start in 0..64 {
+            let mut fast = pattern(400);
+            let mut slow = fast.clone();
+            apply(&mut fast[start..], [1, 2, 3, 4], start);
+            apply_slowly(&mut slow[start..], [1, 2, 3, 4], start);
+            assert_eq!(fast, slow, "start {start}");
+        }
+    }
+
+    #[test]
+    fn masking_in_two_pieces_is_masking_at_once() {
+        for cut in 0..=100 {
+            let mut at_once = pattern(100);
+            let mut in_pieces = at_once.clone();
+            apply(&mut at_once, [9, 8, 7, 6], 0);
+            let (front, back) = in_pieces.split_at_mut(cut);
+            apply(front, [9, 8, 7, 6], 0);
+            apply(back, [9, 8, 7, 6], cut);
+            assert_eq!(in_pieces, at_once, "cut {cut}");
+        }
+    }
+
+    #[test]
+    fn the_largest_offset_does_not_overflow() {
+        let mut data = [0; 5];
+        apply(&mut data, [1, 2, 3, 4], usize::MAX);
+        assert_eq!(data, [4, 1, 2, 3, 4]);
+    }
+}

@@ -12,7 +12,7 @@ use crate::close::{self, Close};
 use crate::error::ProtocolError;
 use crate::frame::{HEADER_BYTES_MAX, Header, Opcode};
 use crate::mask;
-use crate::utf8::CutChar;
+use crate::message::Message;
 
 /// On which side the reader stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -69,7 +69,7 @@ pub struct Reader {
     handed_out: Option<Kind>,
 }
 
-#[derive(Clone, Copy, Debug)]
+#[derive(Debug)]
 struct Frame {
     header: Header,
     received_bytes: usize,
@@ -79,15 +79,6 @@ struct Frame {
 enum Kind {
     Data,
     Control,
-}
-
-/// The payload so far of a message that does not come in one piece. Text is validated once, on its way in.
-#[derive(Debug, Default)]
-enum Message {
-    #[default]
-    None,
-    Text(String, CutChar),
-    Binary(Vec<u8>),
 }
 
 impl Reader {
@@ -103,26 +94,29 @@ impl Reader {
     ) -> Result<Option<Item<'s>>, ProtocolError> {
         self.free_handed_out();
         loop {
-            let frame = match self.frame {
+            let frame = match self.frame.take() {
                 Some(frame) => frame,
-                None => match self.begin_frame(limits, input)? {
-                    Some(frame) => frame,
-                    None => return Ok(None),
-                },
+                None => {
+                    let Some(header) = self.take_header(input)? else {
+                        return Ok(None);
+                    };
+                    self.judge(&header, limits)?;
+                    if lies_whole_in(&header, input) {
+                        return take_whole(&header, input).map(Some);
+                    }
+                    self.begin(header)
+                }
             };
-            if self.lies_whole_in(frame, input) {
-                return take_whole(frame.header, input).map(Some);
-            }
-            if !self.receive(frame, input)? {
+            let Some(header) = self.receive(frame, input)? else {
                 return Ok(None);
-            }
-            if frame.header.opcode.is_control() {
+            };
+            if header.opcode.is_control() {
                 self.handed_out = Some(Kind::Control);
-                return control_item(frame.header.opcode, &self.control).map(Some);
+                return control_item(header.opcode, &self.control).map(Some);
             }
-            if frame.header.fin {
+            if header.fin {
                 self.handed_out = Some(Kind::Data);
-                return self.message.item().map(Some);
+                return self.message_item().map(Some);
             }
         }
     }
@@ -138,12 +132,7 @@ impl Reader {
     /// Heap held, in bytes.
     #[must_use]
     pub fn buffered_bytes(&self) -> usize {
-        self.control.capacity()
-            + match &self.message {
-                Message::None => 0,
-                Message::Text(text, _) => text.capacity(),
-                Message::Binary(bytes) => bytes.capacity(),
-            }
+        self.control.capacity() + self.message.capacity()
     }
 
     fn free_handed_out(&mut self) {
@@ -154,22 +143,7 @@ impl Reader {
         }
     }
 
-    /// Takes a header off `input` and judges it; `None` keeps the part that is there.
-    fn begin_frame(
-        &mut self,
-        limits: &Limits,
-        input: &mut &mut [u8],
-    ) -> Result<Option<Frame>, ProtocolError> {
-        let Some(header) = self.take_header(input)? else {
-            return Ok(None);
-        };
-        self.judge(&header, limits)?;
-        Ok(Some(Frame {
-            header,
-            received_bytes: 0,
-        }))
-    }
-
+    /// Takes a header off `input`; `None` keeps the part that is there.
     fn take_header(&mut self, input: &mut &mut [u8]) -> Result<Option<Header>, ProtocolError> {
         let kept = usize::from(self.header_kept);
         if kept == 0
@@ -190,7 +164,7 @@ impl Reader {
         Ok(Some(header))
     }
 
-    /// Judges a frame by its header, who sent it, and the message it stands in; opens the message if it begins one in pieces.
+    /// Judges a frame by its header, who sent it, and the message it stands in. A new message is counted from here.
     fn judge(&mut self, header: &Header, limits: &Limits) -> Result<(), ProtocolError> {
         match (limits.role, header.mask) {
             (Role::Server, None) => return Err(ProtocolError::Unmasked),
@@ -229,105 +203,68 @@ impl Reader {
         Ok(())
     }
 
-    /// Whether the frame is a control frame or a whole message, and all of it stands at the front of `input`.
-    fn lies_whole_in(&self, frame: Frame, input: &[u8]) -> bool {
-        let header = &frame.header;
-        frame.received_bytes == 0
-            && header.fin
-            && header.opcode != Opcode::Continuation
-            && header.payload_bytes <= input.len() as u64
-            && self.frame.is_none()
-    }
-
-    /// Unmasks and keeps what `input` has of the frame's payload. Returns whether the frame is complete.
-    fn receive(&mut self, mut frame: Frame, input: &mut &mut [u8]) -> Result<bool, ProtocolError> {
-        // A judged frame fits usize: it is at most `message_bytes_max`, or 125.
-        let missing = frame.header.payload_bytes as usize - frame.received_bytes;
-        let piece = take(input, missing.min(input.len()));
-        if let Some(key) = frame.header.mask {
-            mask::apply(piece, key, frame.received_bytes);
-        }
-        frame.received_bytes += piece.len();
-        match frame.header.opcode {
-            Opcode::Text if matches!(self.message, Message::None) => {
-                self.message = Message::Text(String::new(), CutChar::default());
-            }
-            Opcode::Binary if matches!(self.message, Message::None) => {
-                self.message = Message::Binary(Vec::new());
-            }
+    /// Begins to keep a frame, and the message if the frame is its first.
+    fn begin(&mut self, header: Header) -> Frame {
+        match header.opcode {
+            Opcode::Text => self.message = Message::text(),
+            Opcode::Binary => self.message = Message::binary(),
             _ => {}
         }
-        if frame.header.opcode.is_control() {
-            self.control.extend_from_slice(piece);
-        } else {
-            // Only the last frame of a message tells how much is still to come.
-            let coming = if frame.header.fin {
-                missing
-            } else {
-                usize::MAX
-            };
-            self.message.push(piece, coming)?;
+        Frame {
+            header,
+            received_bytes: 0,
         }
-        let complete = piece.len() == missing;
-        self.frame = (!complete).then_some(frame);
-        Ok(complete)
-    }
-}
-
-impl Message {
-    fn bytes(&self) -> usize {
-        match self {
-            Self::None => 0,
-            Self::Text(text, cut) => text.len() + cut.bytes(),
-            Self::Binary(bytes) => bytes.len(),
-        }
-    }
-
-    /// Appends a piece; `coming` is the most that can still come, the piece included.
-    fn push(&mut self, piece: &[u8], coming: usize) -> Result<(), ProtocolError> {
-        match self {
-            Self::None => debug_assert!(false, "a piece of no message"),
-            Self::Text(text, cut) => {
-                let more = growth(
-                    text.len(),
-                    text.capacity(),
-                    piece.len() + cut.bytes(),
-                    coming,
-                );
-                text.reserve_exact(more);
-                cut.push(piece, text)?;
-            }
-            Self::Binary(bytes) => {
-                let more = growth(bytes.len(), bytes.capacity(), piece.len(), coming);
-                bytes.reserve_exact(more);
-                bytes.extend_from_slice(piece);
-            }
-        }
-        Ok(())
     }
 
     /// The message, all of whose frames have arrived.
-    fn item(&self) -> Result<Item<'_>, ProtocolError> {
-        match self {
-            Self::Text(text, cut) if cut.is_empty() => Ok(Item::Text(text)),
-            Self::Text(..) => Err(ProtocolError::InvalidUtf8),
-            Self::Binary(bytes) => Ok(Item::Binary(bytes)),
-            Self::None => Err(ProtocolError::UnexpectedContinuation),
+    fn message_item(&self) -> Result<Item<'_>, ProtocolError> {
+        match &self.message {
+            Message::Text(text, cut) if cut.is_empty() => Ok(Item::Text(text)),
+            Message::Text(..) => Err(ProtocolError::InvalidUtf8),
+            Message::Binary(bytes) => Ok(Item::Binary(bytes)),
+            // Cannot be: a continuation without a message was refused by its header.
+            Message::None => Err(ProtocolError::UnexpectedContinuation),
         }
+    }
+
+    /// Unmasks and keeps what `input` has of the frame's payload. Returns the header once the frame is complete.
+    fn receive(
+        &mut self,
+        mut frame: Frame,
+        input: &mut &mut [u8],
+    ) -> Result<Option<Header>, ProtocolError> {
+        let header = frame.header;
+        // A judged frame fits usize: it has at most `message_bytes_max` bytes, or 125.
+        let missing = header.payload_bytes as usize - frame.received_bytes;
+        let piece = take(input, missing.min(input.len()));
+        if let Some(key) = header.mask {
+            mask::apply(piece, key, frame.received_bytes);
+        }
+        if header.opcode.is_control() {
+            self.control.extend_from_slice(piece);
+        } else {
+            // Only the last frame of a message tells how much is still to come.
+            let coming = if header.fin { missing } else { usize::MAX };
+            self.message.push(piece, coming)?;
+        }
+        if piece.len() == missing {
+            return Ok(Some(header));
+        }
+        frame.received_bytes += piece.len();
+        self.frame = Some(frame);
+        Ok(None)
     }
 }
 
-/// How much to reserve beyond `length` for a piece: as much again as is there, so that growing is cheap, but no more
-/// than can still come, and never for an announcement alone.
-fn growth(length: usize, capacity: usize, piece: usize, coming: usize) -> usize {
-    if capacity - length >= piece {
-        return 0;
-    }
-    piece.max(coming.min(length))
+/// Whether the frame is a control frame or a whole message, and all of its payload stands at the front of `input`.
+fn lies_whole_in(header: &Header, input: &[u8]) -> bool {
+    header.fin
+        && header.opcode != Opcode::Continuation
+        && header.payload_bytes <= input.len() as u64
 }
 
 /// A control frame or a whole message at the front of `input`, unmasked in place.
-fn take_whole<'a>(header: Header, input: &mut &'a mut [u8]) -> Result<Item<'a>, ProtocolError> {
+fn take_whole<'a>(header: &Header, input: &mut &'a mut [u8]) -> Result<Item<'a>, ProtocolError> {
     let payload = take(input, header.payload_bytes as usize);
     if let Some(key) = header.mask {
         mask::apply(payload, key, 0);

@@ -112,3 +112,84 @@ fn is_plain(byte: u8) -> bool {
     matches!(byte, b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9'
         | b'_' | b'-' | b'@' | b':' | b'/' | b'!' | b'%')
 }
+
+#[cfg(test)]
+mod tests {
+    use TopicError::*;
+
+    use super::*;
+
+    #[test]
+    fn topics_and_filters_are_judged_by_the_table() {
+        let sixteen = ["s"; 16].join(".");
+        let seventeen = ["s"; 17].join(".");
+        let longest = "x".repeat(255);
+        let too_long = "x".repeat(256);
+        // Name, as a topic, as a filter.
+        let table = [
+            ("AAPL", Ok(()), Ok(false)),
+            ("px.fx.EUR-USD", Ok(()), Ok(false)),
+            ("Az09_-@:/!%", Ok(()), Ok(false)),
+            ("$sys.stats", Ok(()), Ok(false)),
+            ("$sys.>", Err(Wildcard), Ok(true)),
+            (&sixteen, Ok(()), Ok(false)),
+            (&longest, Ok(()), Ok(false)),
+            ("", Err(Empty), Err(Empty)),
+            (&too_long, Err(TooLong), Err(TooLong)),
+            (&seventeen, Err(TooManySegments), Err(TooManySegments)),
+            (".", Err(EmptySegment), Err(EmptySegment)),
+            (".a", Err(EmptySegment), Err(EmptySegment)),
+            ("a.", Err(EmptySegment), Err(EmptySegment)),
+            ("a..b", Err(EmptySegment), Err(EmptySegment)),
+            ("$", Err(EmptySegment), Err(EmptySegment)),
+            ("a b", Err(BadByte(b' ')), Err(BadByte(b' '))),
+            ("a$", Err(BadByte(b'$')), Err(BadByte(b'$'))),
+            ("a.$b", Err(BadByte(b'$')), Err(BadByte(b'$'))),
+            ("$$", Err(BadByte(b'$')), Err(BadByte(b'$'))),
+            ("é", Err(BadByte(0xc3)), Err(BadByte(0xc3))),
+            ("a\0", Err(BadByte(0)), Err(BadByte(0))),
+            ("a,b", Err(BadByte(b',')), Err(BadByte(b','))),
+            ("*", Err(Wildcard), Ok(true)),
+            (">", Err(Wildcard), Ok(true)),
+            ("px.*.EUR", Err(Wildcard), Ok(true)),
+            ("px.>", Err(Wildcard), Ok(true)),
+            ("*.*.>", Err(Wildcard), Ok(true)),
+            (">.a", Err(MisplacedWildcard), Err(MisplacedWildcard)),
+            ("a.>.b", Err(MisplacedWildcard), Err(MisplacedWildcard)),
+            ("a*", Err(MisplacedWildcard), Err(MisplacedWildcard)),
+            ("**", Err(MisplacedWildcard), Err(MisplacedWildcard)),
+            ("a.b>", Err(MisplacedWildcard), Err(MisplacedWildcard)),
+        ];
+        for (name, topic, filter) in table {
+            assert_eq!(check_topic(name), topic, "topic {name:?}");
+            assert_eq!(check_filter(name), filter, "filter {name:?}");
+        }
+    }
+
+    #[test]
+    fn each_byte_is_allowed_as_the_protocol_lists_it() {
+        let allowed = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_-@:/!%";
+        for char in (0..=127u8)
+            .map(char::from)
+            .filter(|char| !".*>".contains(*char))
+        {
+            let is_topic = check_topic(&format!("a{char}b")).is_ok();
+            assert_eq!(is_topic, allowed.contains(char), "{char:?}");
+        }
+    }
+
+    #[test]
+    fn only_names_that_begin_with_a_dollar_are_the_servers() {
+        assert!(is_reserved("$sys.stats"));
+        assert!(!is_reserved("sys$"));
+        assert!(!is_reserved(""));
+    }
+
+    #[test]
+    fn a_fault_is_told_in_words() {
+        let told = |name| check_topic(name).unwrap_err().to_string();
+        assert_eq!(told("a..b"), "empty segment");
+        assert_eq!(told("a b"), "byte ' ' is not allowed");
+        assert_eq!(told("a\n"), "byte 0x0a is not allowed");
+    }
+}

@@ -85,3 +85,80 @@ fn cut_bytes(piece: &[u8]) -> usize {
     }
     0
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// Feeds `bytes` in pieces of at most `piece_bytes`; the text, or the number of the piece that was refused.
+    fn feed(bytes: &[u8], piece_bytes: usize) -> Result<(String, CutChar), usize> {
+        let mut cut = CutChar::default();
+        let mut text = String::new();
+        for (at, piece) in bytes.chunks(piece_bytes).enumerate() {
+            cut.push(piece, &mut text).map_err(|_| at)?;
+        }
+        Ok((text, cut))
+    }
+
+    /// How many bytes it takes to see that `bytes` is no text, by the standard library; `None` if it may be one.
+    fn shortest_fault(bytes: &[u8]) -> Option<usize> {
+        (1..=bytes.len()).find(|&end| {
+            std::str::from_utf8(&bytes[..end]).is_err_and(|fault| fault.error_len().is_some())
+        })
+    }
+
+    fn check(bytes: &[u8]) {
+        for piece_bytes in 1..=bytes.len().max(1) {
+            match (shortest_fault(bytes), feed(bytes, piece_bytes)) {
+                (Some(end), Err(piece)) => assert_eq!(piece, (end - 1) / piece_bytes),
+                (None, Ok((text, cut))) => {
+                    let whole = bytes.len() - cut.bytes();
+                    assert_eq!(text.as_bytes(), &bytes[..whole]);
+                    assert_eq!(cut.is_empty(), std::str::from_utf8(bytes).is_ok());
+                }
+                (expected, got) => panic!("{bytes:02x?} by {piece_bytes}: {expected:?}, {got:?}"),
+            }
+        }
+    }
+
+    #[test]
+    fn a_fault_is_found_at_its_first_byte_however_the_text_is_cut() {
+        let table: &[&[u8]] = &[
+            b"",
+            "κόσμε".as_bytes(),
+            "aé€😀z".as_bytes(),
+            b"\xce\xba\xf4\x90\x80\x80edited",
+            b"ab\xed\xa0\x80",
+            b"\xc0\xaf",
+            b"\xe0\x80\xaf",
+            b"\xf0\x80\x80\xaf",
+            b"\xf8\x88\x80\x80\x80",
+            b"\xff",
+            b"\x80",
+            b"ok\xe2\x82",
+            b"ok\xf0\x9f\x98",
+            b"\xe2\x82\x41",
+            b"\xf0\x9f\x98\x80\x80",
+        ];
+        for bytes in table {
+            check(bytes);
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn any_bytes_are_judged_as_the_standard_library_judges_them(
+            parts in prop::collection::vec(
+                prop_oneof![
+                    4 => any::<char>().prop_map(|char| char.to_string().into_bytes()),
+                    1 => prop::collection::vec(any::<u8>(), 0..3),
+                ],
+                0..20,
+            ),
+        ) {
+            check(&parts.concat());
+        }
+    }
+}

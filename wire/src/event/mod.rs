@@ -5,6 +5,7 @@
 //! only compares fixed keys.
 
 mod read;
+mod slow;
 mod write;
 
 pub use read::{

@@ -1,11 +1,14 @@
-//! Events read back, for clients.
+//! Events read back, for clients: what they hold, and the path that most of them take.
+//!
+//! Nearly every frame a subscriber gets is a data frame in the one order the server writes. [`parse`] only compares its fixed keys;
+//! anything else is left to [`super::slow`], which parses JSON.
 
 use std::borrow::Cow;
+use std::str::FromStr;
 
 use serde::Deserialize;
-use serde_json::value::RawValue;
 
-use super::{DataKind, Encoding, GapWhy, SkipWhy};
+use super::{DataKind, Encoding, GapWhy, SkipWhy, slow};
 use crate::command::Id;
 
 /// What the server said.
@@ -218,15 +221,15 @@ pub fn parse(text: &str) -> Result<Event<'_>, EventError> {
     if let Some(data) = fast_data(text) {
         return Ok(Event::Data(data));
     }
-    slow(text)
+    slow::parse(text)
 }
 
 /// A data frame with its keys in the fixed order and nothing escaped in its topic.
 fn fast_data(text: &str) -> Option<Data<'_>> {
     let rest = text.strip_prefix(r#"{"type":""#)?;
-    let (kind, rest) = rest.split_at_checked(memchr::memchr(b'"', rest.as_bytes())?)?;
+    let (kind, rest) = rest.split_once('"')?;
     let kind = DataKind::from_name(kind)?;
-    let rest = rest.strip_prefix(r#"","topic":""#)?;
+    let rest = rest.strip_prefix(r#","topic":""#)?;
     let (topic, rest) = rest.split_at(memchr::memchr2(b'"', b'\\', rest.as_bytes())?);
     let rest = rest.strip_prefix(r#"","seq":"#)?;
     let (seq, rest) = number(rest)?;
@@ -251,7 +254,7 @@ fn fast_data(text: &str) -> Option<Data<'_>> {
 }
 
 /// A decimal number as JSON writes it, up to the next comma.
-fn number<T: std::str::FromStr>(text: &str) -> Option<(T, &str)> {
+fn number<T: FromStr>(text: &str) -> Option<(T, &str)> {
     let (digits, rest) = text.split_at(memchr::memchr(b',', text.as_bytes())?);
     let bare = digits.strip_prefix('-').unwrap_or(digits).as_bytes();
     let is_json = bare.first()?.is_ascii_digit() && (bare[0] != b'0' || bare.len() == 1);
@@ -259,265 +262,4 @@ fn number<T: std::str::FromStr>(text: &str) -> Option<(T, &str)> {
         return None;
     }
     Some((digits.parse().ok()?, rest))
-}
-
-#[derive(Deserialize)]
-struct Kind<'a> {
-    #[serde(borrow, rename = "type")]
-    kind: Cow<'a, str>,
-}
-
-/// A string behind an `Option`, borrowed where possible.
-type RawId<'a> = Option<&'a RawValue>;
-
-#[derive(Deserialize)]
-struct RawHello<'a> {
-    #[serde(borrow)]
-    conn: Cow<'a, str>,
-    time: i64,
-    heartbeat_s: u32,
-    #[serde(borrow)]
-    auth: Cow<'a, str>,
-    limits: RawLimits,
-}
-
-#[derive(Deserialize)]
-struct RawLimits {
-    subscriptions: u32,
-    frame_bytes: u64,
-    commands_per_s: u32,
-}
-
-#[derive(Deserialize)]
-struct RawData<'a> {
-    #[serde(borrow)]
-    topic: Cow<'a, str>,
-    seq: u64,
-    ts: i64,
-    #[serde(borrow)]
-    encoding: Option<Cow<'a, str>>,
-    #[serde(borrow)]
-    data: &'a RawValue,
-}
-
-#[derive(Deserialize)]
-struct RawList<'a, T> {
-    #[serde(borrow)]
-    id: RawId<'a>,
-    topics: Vec<T>,
-    #[serde(borrow, default)]
-    errors: Vec<Fault<'a>>,
-}
-
-#[derive(Deserialize)]
-struct RawAnswer<'a> {
-    #[serde(borrow)]
-    id: RawId<'a>,
-    #[serde(default)]
-    count: u64,
-    #[serde(borrow)]
-    topics: Option<&'a RawValue>,
-    #[serde(borrow)]
-    ts: Option<&'a RawValue>,
-    #[serde(default)]
-    time: i64,
-}
-
-#[derive(Deserialize)]
-struct RawPublished<'a> {
-    #[serde(borrow)]
-    id: RawId<'a>,
-    #[serde(borrow)]
-    topic: Cow<'a, str>,
-    #[serde(borrow)]
-    epoch: Cow<'a, str>,
-    seq: u64,
-}
-
-#[derive(Deserialize)]
-struct RawHole<'a> {
-    #[serde(borrow)]
-    topic: Cow<'a, str>,
-    from: u64,
-    #[serde(default)]
-    to: u64,
-    #[serde(borrow)]
-    why: Cow<'a, str>,
-    #[serde(borrow, default)]
-    epoch: Cow<'a, str>,
-}
-
-#[derive(Deserialize)]
-struct RawError<'a> {
-    #[serde(borrow)]
-    id: RawId<'a>,
-    code: u16,
-    #[serde(borrow)]
-    name: Cow<'a, str>,
-    #[serde(borrow)]
-    message: Cow<'a, str>,
-}
-
-#[derive(Deserialize)]
-struct RawNotice<'a> {
-    #[serde(borrow)]
-    kind: Cow<'a, str>,
-    #[serde(default)]
-    in_ms: u32,
-    #[serde(default)]
-    reconnect_ms: (u32, u32),
-}
-
-fn slow(text: &str) -> Result<Event<'_>, EventError> {
-    let Kind { kind } = serde_json::from_str(text)?;
-    if let Some(kind) = DataKind::from_name(&kind) {
-        return slow_data(kind, text);
-    }
-    Ok(match &*kind {
-        "hello" => hello(serde_json::from_str(text)?),
-        "subscribed" => {
-            let list: RawList<'_, SubscribedTopicRead<'_>> = serde_json::from_str(text)?;
-            Event::Subscribed {
-                id: id(list.id),
-                topics: list.topics,
-                errors: list.errors,
-            }
-        }
-        "state" => {
-            let list: RawList<'_, StateTopic<'_>> = serde_json::from_str(text)?;
-            Event::State {
-                id: id(list.id),
-                topics: list.topics,
-                errors: list.errors,
-            }
-        }
-        "published" => {
-            let RawPublished {
-                id: raw,
-                topic,
-                epoch,
-                seq,
-            } = serde_json::from_str(text)?;
-            Event::Published {
-                id: id(raw),
-                topic,
-                epoch,
-                seq,
-            }
-        }
-        "skip" => {
-            let RawHole {
-                topic,
-                from,
-                to,
-                why,
-                ..
-            } = serde_json::from_str(text)?;
-            Event::Skip {
-                topic,
-                from,
-                to,
-                why: SkipWhy::from_name(&why),
-            }
-        }
-        "gap" => {
-            let RawHole {
-                topic,
-                from,
-                why,
-                epoch,
-                ..
-            } = serde_json::from_str(text)?;
-            Event::Gap {
-                topic,
-                from,
-                why: GapWhy::from_name(&why),
-                epoch,
-            }
-        }
-        "error" => {
-            let RawError {
-                id: raw,
-                code,
-                name,
-                message,
-            } = serde_json::from_str(text)?;
-            Event::Error {
-                id: id(raw),
-                code,
-                name,
-                message,
-            }
-        }
-        "notice" => {
-            let RawNotice {
-                kind,
-                in_ms,
-                reconnect_ms,
-            } = serde_json::from_str(text)?;
-            Event::Notice {
-                kind,
-                in_ms,
-                reconnect_ms,
-            }
-        }
-        "ok" | "unsubscribed" | "subscriptions" | "heartbeat" | "pong" => {
-            answer(&kind, &serde_json::from_str(text)?)
-        }
-        _ => Event::Other(kind),
-    })
-}
-
-fn slow_data(kind: DataKind, text: &str) -> Result<Event<'_>, EventError> {
-    let raw: RawData<'_> = serde_json::from_str(text)?;
-    let encoding = match raw.encoding.as_deref() {
-        None => Encoding::Json,
-        Some(name) => Encoding::from_name(name)
-            .ok_or_else(|| <serde_json::Error as serde::de::Error>::custom("unknown encoding"))?,
-    };
-    Ok(Event::Data(Data {
-        kind,
-        topic: raw.topic,
-        seq: raw.seq,
-        ts_us: raw.ts,
-        encoding,
-        data: raw.data.get(),
-    }))
-}
-
-fn hello(raw: RawHello<'_>) -> Event<'_> {
-    Event::Hello(HelloRead {
-        conn: raw.conn,
-        time_us: raw.time,
-        heartbeat_s: raw.heartbeat_s,
-        auth: raw.auth,
-        subscriptions: raw.limits.subscriptions,
-        frame_bytes: raw.limits.frame_bytes,
-        commands_per_s: raw.limits.commands_per_s,
-    })
-}
-
-fn answer<'a>(kind: &str, raw: &RawAnswer<'a>) -> Event<'a> {
-    let id = id(raw.id);
-    match kind {
-        "unsubscribed" => Event::Unsubscribed {
-            id,
-            count: raw.count,
-        },
-        "subscriptions" => Event::Subscriptions {
-            id,
-            topics: raw.topics.map_or("[]", RawValue::get),
-        },
-        "heartbeat" => Event::Heartbeat { time_us: raw.time },
-        "pong" => Event::Pong {
-            id,
-            ts: raw.ts.map(RawValue::get),
-            time_us: raw.time,
-        },
-        _ => Event::Ok { id },
-    }
-}
-
-fn id<'a>(raw: RawId<'a>) -> Option<Id<'a>> {
-    raw.map(|raw| Id(raw.get()))
 }
