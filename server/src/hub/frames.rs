@@ -1,0 +1,127 @@
+//! The frames of one shard by 4-byte number, counted by how many outboxes name them.
+//!
+//! Pushing a number costs 1 to 3 ns; an `Arc` clone and drop for each subscriber would cost 24 to 43.
+
+use std::sync::Arc;
+
+use fanfare_wire::event::DataKind;
+
+use super::update::{Update, Variant};
+
+const NONE: u32 = u32::MAX;
+
+/// A frame's number.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FrameId(pub u32);
+
+#[derive(Debug)]
+enum Body {
+    /// One form of an update, shared with all shards.
+    Data(Arc<Update>, Variant, DataKind),
+    /// Bytes of this shard's own: acks, errors, pings.
+    Own(Box<[u8]>),
+    /// Unused; the next unused number.
+    Free(u32),
+}
+
+#[derive(Debug)]
+struct Slot {
+    body: Body,
+    refs: u32,
+}
+
+/// All frames that wait in some outbox of the shard.
+#[derive(Debug)]
+pub struct Frames {
+    slots: Vec<Slot>,
+    free: u32,
+    live: u32,
+}
+
+impl Default for Frames {
+    fn default() -> Self {
+        Frames {
+            slots: Vec::new(),
+            free: NONE,
+            live: 0,
+        }
+    }
+}
+
+impl Frames {
+    /// Registers one form of an update. It lives until it was released as often as it was [retained](Frames::retain).
+    pub fn data(&mut self, update: Arc<Update>, variant: Variant, kind: DataKind) -> FrameId {
+        self.insert(Body::Data(update, variant, kind))
+    }
+
+    /// Registers bytes of this shard's own, likewise.
+    pub fn own(&mut self, bytes: Box<[u8]>) -> FrameId {
+        self.insert(Body::Own(bytes))
+    }
+
+    /// The frame's bytes, header and payload.
+    #[must_use]
+    pub fn bytes(&self, id: FrameId) -> &[u8] {
+        match &self.slots[id.0 as usize].body {
+            Body::Data(update, variant, kind) => update.frame(*variant, *kind),
+            Body::Own(bytes) => bytes,
+            Body::Free(_) => unreachable!("an outbox names only live frames"),
+        }
+    }
+
+    /// Adds `count` holders.
+    pub fn retain(&mut self, id: FrameId, count: u32) {
+        self.slots[id.0 as usize].refs += count;
+    }
+
+    /// One holder less; the last one frees the frame.
+    pub fn release(&mut self, id: FrameId) {
+        let slot = &mut self.slots[id.0 as usize];
+        debug_assert!(slot.refs > 0, "every release follows a retain");
+        slot.refs -= 1;
+        if slot.refs == 0 {
+            self.free(id);
+        }
+    }
+
+    /// Frees a frame that nobody came to hold.
+    pub fn drop_unheld(&mut self, id: FrameId) {
+        if self.slots[id.0 as usize].refs == 0 {
+            self.free(id);
+        }
+    }
+
+    /// How many there are.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.live as usize
+    }
+
+    /// Whether there is none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.live == 0
+    }
+
+    fn insert(&mut self, body: Body) -> FrameId {
+        self.live += 1;
+        let slot = Slot { body, refs: 0 };
+        if self.free == NONE {
+            self.slots.push(slot);
+            return FrameId((self.slots.len() - 1) as u32);
+        }
+        let id = FrameId(self.free);
+        let old = std::mem::replace(&mut self.slots[id.0 as usize], slot);
+        let Body::Free(next) = old.body else {
+            unreachable!("the free list holds only free slots")
+        };
+        self.free = next;
+        id
+    }
+
+    fn free(&mut self, id: FrameId) {
+        self.slots[id.0 as usize].body = Body::Free(self.free);
+        self.free = id.0;
+        self.live -= 1;
+    }
+}

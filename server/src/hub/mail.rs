@@ -1,0 +1,217 @@
+//! What shards say to each other. Two lanes: requests go to owners, deliveries come from them.
+//!
+//! Handling a delivery never writes a delivery, so deliveries can always be taken in, and a jam of requests
+//! can always be resolved: owners stop taking requests while their own deliveries wait, and never the other way round.
+//! Within a lane, mail from one shard to another keeps its order. Nothing is dropped.
+
+use std::sync::Arc;
+
+use fanfare_wire::code::ErrorCode;
+
+use super::topics::TopicId;
+use super::update::{Payload, Update};
+
+/// A shard's number.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct ShardId(pub u16);
+
+/// The listening side of a topic on some shard. The generation tells a topic from one that used its place before.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TopicRef {
+    /// Its place on the listening shard.
+    pub topic: TopicId,
+    /// Which of the topics that were ever in this place.
+    pub generation: u32,
+}
+
+/// Whom an answer goes to; only the asking engine understands the two numbers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Ticket {
+    /// The shard that asked.
+    pub shard: ShardId,
+    /// The question.
+    pub ask: u32,
+    /// The part of the question that this is about.
+    pub part: u32,
+}
+
+/// To the owner of a topic.
+#[derive(Debug)]
+pub enum Request {
+    /// There are listeners now: answer [`Delivery::Joined`], then send every update.
+    Join {
+        /// The topic.
+        topic: Arc<str>,
+        /// The shard they are on.
+        from: ShardId,
+        /// What that shard calls it.
+        listener: TopicRef,
+    },
+    /// There are none any more.
+    Leave {
+        /// The topic.
+        topic: Arc<str>,
+        /// The shard they were on.
+        from: ShardId,
+        /// What that shard called it when it joined.
+        listener: TopicRef,
+    },
+    /// Number this payload and send it to all who joined.
+    Publish {
+        /// The topic.
+        topic: Arc<str>,
+        /// The value.
+        payload: Payload,
+        /// A key that was seen lately gets its first answer again, and nothing is published.
+        key: Option<Box<str>>,
+        /// Whom to tell the seq.
+        answer: Option<Ticket>,
+    },
+    /// Tell the seq.
+    Check {
+        /// The topic.
+        topic: Arc<str>,
+        /// Whom to tell.
+        answer: Ticket,
+    },
+}
+
+impl Request {
+    /// The topic it is about.
+    #[must_use]
+    pub fn topic(&self) -> &str {
+        match self {
+            Request::Join { topic, .. }
+            | Request::Leave { topic, .. }
+            | Request::Publish { topic, .. }
+            | Request::Check { topic, .. } => topic,
+        }
+    }
+}
+
+/// From the owner of a topic.
+#[derive(Debug)]
+pub enum Delivery {
+    /// The answer to a join. All later updates follow.
+    Joined {
+        /// The listening side.
+        listener: TopicRef,
+        /// Where the stream stands.
+        seq: u64,
+        /// The value of that seq.
+        last: Option<Arc<Update>>,
+    },
+    /// The join failed.
+    Refused {
+        /// The listening side.
+        listener: TopicRef,
+        /// What subscribers are told.
+        code: ErrorCode,
+        /// The same in words.
+        message: &'static str,
+    },
+    /// The next update of a joined topic.
+    Update {
+        /// The listening side.
+        listener: TopicRef,
+        /// The value.
+        update: Arc<Update>,
+    },
+    /// A publish was numbered, or a check answered.
+    Answer {
+        /// Who asked.
+        ticket: Ticket,
+        /// The topic's seq, or why there is none.
+        outcome: Result<u64, (ErrorCode, &'static str)>,
+    },
+}
+
+/// Mail for one shard.
+#[derive(Debug, Default)]
+pub struct Mail {
+    /// For topics it owns.
+    pub requests: Vec<Request>,
+    /// For topics it listens to.
+    pub deliveries: Vec<Delivery>,
+}
+
+impl Mail {
+    /// Whether there is none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.requests.is_empty() && self.deliveries.is_empty()
+    }
+}
+
+/// Mail written in this tick, by addressee; handed to the mesh once a tick.
+#[derive(Debug)]
+pub struct Outgoing {
+    by_shard: Vec<Mail>,
+    /// Shards with anything in their `Mail`; may name one twice.
+    touched: Vec<ShardId>,
+    waiting: usize,
+}
+
+impl Outgoing {
+    /// Empty boxes for `shards` addressees.
+    #[must_use]
+    pub fn new(shards: u16) -> Outgoing {
+        Outgoing {
+            by_shard: (0..shards).map(|_| Mail::default()).collect(),
+            touched: Vec::new(),
+            waiting: 0,
+        }
+    }
+
+    /// Writes to the owner `to`.
+    pub fn request(&mut self, to: ShardId, request: Request) {
+        self.touch(to).requests.push(request);
+    }
+
+    /// Writes to the listening shard `to`.
+    pub fn deliver(&mut self, to: ShardId, delivery: Delivery) {
+        self.touch(to).deliveries.push(delivery);
+    }
+
+    /// How many letters wait, for all shards together.
+    #[must_use]
+    pub fn waiting(&self) -> usize {
+        self.waiting
+    }
+
+    /// The shards with mail waiting.
+    pub fn addressees(&mut self) -> Vec<ShardId> {
+        let mut touched = std::mem::take(&mut self.touched);
+        touched.retain(|shard| !self.by_shard[usize::from(shard.0)].is_empty());
+        touched
+    }
+
+    /// Takes all mail for one shard.
+    pub fn take(&mut self, to: ShardId) -> Mail {
+        let mail = std::mem::take(&mut self.by_shard[usize::from(to.0)]);
+        self.waiting -= mail.requests.len() + mail.deliveries.len();
+        mail
+    }
+
+    /// Puts back what could not be handed over, ahead of what was written since.
+    pub fn put_back(&mut self, to: ShardId, mut mail: Mail) {
+        if mail.is_empty() {
+            return;
+        }
+        let rest = self.take(to);
+        mail.requests.extend(rest.requests);
+        mail.deliveries.extend(rest.deliveries);
+        self.waiting += mail.requests.len() + mail.deliveries.len();
+        self.by_shard[usize::from(to.0)] = mail;
+        self.touched.push(to);
+    }
+
+    fn touch(&mut self, to: ShardId) -> &mut Mail {
+        self.waiting += 1;
+        let mail = &mut self.by_shard[usize::from(to.0)];
+        if mail.is_empty() {
+            self.touched.push(to);
+        }
+        mail
+    }
+}

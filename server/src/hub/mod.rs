@@ -1,0 +1,281 @@
+//! Topics: who owns them, who listens to them, and what they said last.
+//!
+//! Every topic has one owner shard, chosen by a keyed hash of its name. The owner numbers the updates
+//! ([`owner`]); every shard with listeners keeps the members and the last value ([`topics`]). The two sides
+//! talk only by [`mail`], also when they are on the same shard, so there is one order of events and one code path.
+//!
+//! The hub knows members by number ([`MemberId`]) and never sees a connection, a socket or a clock.
+
+pub mod frames;
+pub mod mail;
+pub mod owner;
+pub mod subs;
+pub mod topics;
+pub mod update;
+
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::sync::Arc;
+
+use mail::{Outgoing, Request, ShardId, TopicRef};
+use owner::Owner;
+use subs::{MemberId, SubId, SubList, SubOptions, Subs};
+use topics::{TopicId, Topics};
+use update::Variant;
+
+/// What all hubs of a server agree on.
+#[derive(Clone, Debug)]
+pub struct Charter {
+    /// How many shards there are.
+    pub shards: u16,
+    /// Key of the hash that gives each topic its owner; random, so that no client can aim at one shard.
+    pub seed: u64,
+    /// The epoch of every topic of this run of the server.
+    pub epoch: Arc<str>,
+    /// Most topics one owner keeps.
+    pub topics_per_owner_max: u32,
+}
+
+impl Charter {
+    /// The shard that numbers the updates of `topic`.
+    #[must_use]
+    pub fn owner_of(&self, topic: &str) -> ShardId {
+        let mut hasher = DefaultHasher::new();
+        self.seed.hash(&mut hasher);
+        topic.hash(&mut hasher);
+        ShardId((hasher.finish() % u64::from(self.shards)) as u16)
+    }
+}
+
+/// One shard's part of all topics: those it owns and those it has listeners for.
+#[derive(Debug)]
+pub struct Hub {
+    shard: ShardId,
+    charter: Charter,
+    /// The topics this shard numbers.
+    pub owner: Owner,
+    /// The topics this shard has listeners for.
+    pub topics: Topics,
+    /// All subscriptions of this shard's members.
+    pub subs: Subs,
+    /// Mail written since it was last taken.
+    pub outgoing: Outgoing,
+}
+
+impl Hub {
+    /// A hub without topics. `subs_expected` reserves address space (not memory) so that the table need not be copied while it grows.
+    #[must_use]
+    pub fn new(shard: ShardId, charter: Charter, subs_expected: usize) -> Hub {
+        Hub {
+            shard,
+            owner: Owner::new(charter.epoch.clone(), charter.topics_per_owner_max),
+            topics: Topics::default(),
+            subs: Subs::with_capacity(subs_expected),
+            outgoing: Outgoing::new(charter.shards),
+            charter,
+        }
+    }
+
+    /// This shard's number.
+    #[must_use]
+    pub fn shard(&self) -> ShardId {
+        self.shard
+    }
+
+    /// The epoch of every topic of this run.
+    #[must_use]
+    pub fn epoch(&self) -> &Arc<str> {
+        &self.charter.epoch
+    }
+
+    /// Sends a request to the owner of its topic.
+    pub fn ask_owner(&mut self, request: Request) {
+        let owner = self.charter.owner_of(request.topic());
+        self.outgoing.request(owner, request);
+    }
+
+    /// Finds or makes the listening side of `name` and holds it with a pin; a new one asks its owner for the stream.
+    pub fn pin(&mut self, name: &str) -> TopicId {
+        if let Some(id) = self.topics.find(name) {
+            self.topics[id].pins += 1;
+            return id;
+        }
+        let id = self.topics.insert(name.into());
+        let topic = &mut self.topics[id];
+        topic.pins = 1;
+        let join = Request::Join {
+            topic: topic.name.clone(),
+            from: self.shard,
+            listener: TopicRef {
+                topic: id,
+                generation: topic.generation,
+            },
+        };
+        self.ask_owner(join);
+        id
+    }
+
+    /// Lets go of a pin; a topic without pins and members leaves its owner.
+    pub fn unpin(&mut self, id: TopicId) {
+        let topic = &mut self.topics[id];
+        debug_assert!(topic.pins > 0, "every unpin follows a pin");
+        topic.pins -= 1;
+        self.leave_if_unused(id);
+    }
+
+    /// Makes `member` a member of the live topic `id` and adds it to the member's list.
+    pub fn subscribe(
+        &mut self,
+        list: &mut SubList,
+        member: MemberId,
+        id: TopicId,
+        variant: Variant,
+        options: SubOptions,
+    ) -> SubId {
+        self.subs
+            .join(&mut self.topics[id], list, member, id, variant, options)
+    }
+
+    /// Ends one subscription of the member that `list` belongs to.
+    pub fn unsubscribe(&mut self, list: &mut SubList, sub: SubId) {
+        let id = self.subs[sub].topic;
+        self.subs.leave(&mut self.topics[id], list, sub);
+        self.leave_if_unused(id);
+    }
+
+    /// Ends all subscriptions of a member that goes.
+    pub fn unsubscribe_all(&mut self, list: &mut SubList) {
+        while let Some(sub) = list.first() {
+            self.unsubscribe(list, sub);
+        }
+    }
+
+    /// As owner: carries out a request, at `wall_us` microseconds since 1970.
+    pub fn on_request(&mut self, request: Request, wall_us: i64) {
+        self.owner.on_request(request, wall_us, &mut self.outgoing);
+    }
+
+    /// As listener: the topic a delivery is for, if it is still the one that was meant.
+    #[must_use]
+    pub fn addressee(&self, listener: TopicRef) -> Option<TopicId> {
+        self.topics
+            .get(listener.topic)
+            .filter(|topic| topic.generation == listener.generation)
+            .map(|_| listener.topic)
+    }
+
+    fn leave_if_unused(&mut self, id: TopicId) {
+        let topic = &self.topics[id];
+        if topic.pins > 0 || topic.member_count() > 0 {
+            return;
+        }
+        let topic = self.topics.remove(id);
+        let listener = TopicRef {
+            topic: id,
+            generation: topic.generation,
+        };
+        self.ask_owner(Request::Leave {
+            topic: topic.name,
+            from: self.shard,
+            listener,
+        });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::hub::mail::Delivery;
+    use crate::hub::update::{Form, Payload};
+
+    fn hub() -> Hub {
+        let charter = Charter {
+            shards: 1,
+            seed: 1,
+            epoch: "e1".into(),
+            topics_per_owner_max: 10,
+        };
+        Hub::new(ShardId(0), charter, 0)
+    }
+
+    /// Carries the hub's mail to itself until none is left; returns what came for the listeners.
+    fn settle(hub: &mut Hub) -> Vec<Delivery> {
+        let mut seen = Vec::new();
+        loop {
+            let mail = hub.outgoing.take(ShardId(0));
+            if mail.is_empty() {
+                return seen;
+            }
+            for request in mail.requests {
+                hub.on_request(request, 7);
+            }
+            seen.extend(mail.deliveries);
+        }
+    }
+
+    #[test]
+    fn a_topic_without_pins_and_members_leaves_its_owner() {
+        let mut hub = hub();
+        let id = hub.pin("AAPL");
+        assert!(matches!(
+            settle(&mut hub)[..],
+            [Delivery::Joined { seq: 0, .. }]
+        ));
+        let mut list = SubList::default();
+        hub.subscribe(
+            &mut list,
+            MemberId(3),
+            id,
+            Variant::Json,
+            SubOptions::default(),
+        );
+        hub.unpin(id);
+        assert!(hub.topics.find("AAPL").is_some());
+        hub.unsubscribe_all(&mut list);
+        assert!(hub.topics.find("AAPL").is_none());
+        settle(&mut hub);
+        assert_eq!(hub.owner.topic_count(), 0);
+        assert_eq!(hub.subs.len(), 0);
+    }
+
+    #[test]
+    fn mail_for_a_topic_that_was_left_and_joined_anew_is_not_taken_for_the_new_one() {
+        let mut hub = hub();
+        let id = hub.pin("A");
+        let old = TopicRef {
+            topic: id,
+            generation: hub.topics[id].generation,
+        };
+        hub.unpin(id);
+        let new = hub.pin("A");
+        assert_eq!(hub.addressee(old), None);
+        let fresh = TopicRef {
+            topic: new,
+            generation: hub.topics[new].generation,
+        };
+        assert_eq!(hub.addressee(fresh), Some(new));
+    }
+
+    #[test]
+    fn updates_are_numbered_from_one_without_a_hole() {
+        let mut hub = hub();
+        hub.pin("A");
+        settle(&mut hub);
+        for _ in 0..3 {
+            let payload = Payload::new(Form::Json, b"1");
+            hub.ask_owner(Request::Publish {
+                topic: "A".into(),
+                payload,
+                key: None,
+                answer: None,
+            });
+        }
+        let seqs: Vec<u64> = settle(&mut hub)
+            .iter()
+            .filter_map(|delivery| match delivery {
+                Delivery::Update { update, .. } => Some(update.seq),
+                _ => None,
+            })
+            .collect();
+        assert_eq!(seqs, [1, 2, 3]);
+    }
+}

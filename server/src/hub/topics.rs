@@ -1,0 +1,158 @@
+//! The listening side of topics: members by variant, the last value, and where the stream stands here.
+
+use std::collections::HashMap;
+use std::ops::{Index, IndexMut};
+use std::sync::Arc;
+
+use slab::Slab;
+
+use super::subs::{MemberId, SubId};
+use super::update::{Update, VARIANTS, Variant};
+
+/// A topic's place on its listening shard.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct TopicId(pub u32);
+
+/// One member of a topic, 8 bytes: the fan-out reads only this column and the members' records.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Member {
+    /// Who.
+    pub member: MemberId,
+    /// By which subscription.
+    pub sub: SubId,
+}
+
+/// Whether the owner's stream has begun.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stage {
+    /// Asked, not yet answered.
+    Joining,
+    /// Every update arrives here, in order.
+    Live,
+}
+
+/// What one shard knows of a topic that it listens to.
+#[derive(Debug)]
+pub struct Topic {
+    /// Its name.
+    pub name: Arc<str>,
+    /// Tells it from earlier topics in the same place.
+    pub generation: u32,
+    /// Whether the stream has begun.
+    pub stage: Stage,
+    /// The last seq that passed here.
+    pub seq: u64,
+    /// The value of that seq.
+    pub last: Option<Arc<Update>>,
+    /// Pending work that holds the topic although it may have no member.
+    pub pins: u32,
+    /// Pending subscribes that wait for the stream to begin.
+    pub waiting: Vec<u32>,
+    members: [Vec<Member>; VARIANTS],
+}
+
+impl Topic {
+    /// The members that get `variant`.
+    #[must_use]
+    pub fn members(&self, variant: Variant) -> &[Member] {
+        &self.members[variant as usize]
+    }
+
+    /// How many members there are, of all variants.
+    #[must_use]
+    pub fn member_count(&self) -> usize {
+        self.members.iter().map(Vec::len).sum()
+    }
+
+    /// Adds a member and returns its place in the column.
+    pub(super) fn add(&mut self, variant: Variant, member: Member) -> u32 {
+        let column = &mut self.members[variant as usize];
+        column.push(member);
+        (column.len() - 1) as u32
+    }
+
+    /// Removes the member at `slot`; returns the subscription that took its place, if one had to move.
+    pub(super) fn remove(&mut self, variant: Variant, slot: u32, sub: SubId) -> Option<SubId> {
+        let column = &mut self.members[variant as usize];
+        let gone = column.swap_remove(slot as usize);
+        debug_assert_eq!(
+            gone.sub, sub,
+            "the member we remove is where its back-pointer says"
+        );
+        // A topic that was once large gives its column back when it has become small.
+        if column.capacity() > 64 && column.len() * 4 < column.capacity() {
+            column.shrink_to(column.len() * 2);
+        }
+        column.get(slot as usize).map(|moved| moved.sub)
+    }
+}
+
+/// All topics that one shard listens to.
+#[derive(Debug, Default)]
+pub struct Topics {
+    topics: Slab<Topic>,
+    by_name: HashMap<Arc<str>, TopicId>,
+    generation: u32,
+}
+
+impl Topics {
+    /// Looks a name up.
+    #[must_use]
+    pub fn find(&self, name: &str) -> Option<TopicId> {
+        self.by_name.get(name).copied()
+    }
+
+    /// The topic in a place, if there is one.
+    #[must_use]
+    pub fn get(&self, id: TopicId) -> Option<&Topic> {
+        self.topics.get(id.0 as usize)
+    }
+
+    /// How many there are.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.topics.len()
+    }
+
+    /// Whether there is none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.topics.is_empty()
+    }
+
+    pub(super) fn insert(&mut self, name: Arc<str>) -> TopicId {
+        self.generation = self.generation.wrapping_add(1);
+        let topic = Topic {
+            name: name.clone(),
+            generation: self.generation,
+            stage: Stage::Joining,
+            seq: 0,
+            last: None,
+            pins: 0,
+            waiting: Vec::new(),
+            members: Default::default(),
+        };
+        let id = TopicId(self.topics.insert(topic) as u32);
+        self.by_name.insert(name, id);
+        id
+    }
+
+    pub(super) fn remove(&mut self, id: TopicId) -> Topic {
+        let topic = self.topics.remove(id.0 as usize);
+        self.by_name.remove(&topic.name);
+        topic
+    }
+}
+
+impl Index<TopicId> for Topics {
+    type Output = Topic;
+    fn index(&self, id: TopicId) -> &Topic {
+        &self.topics[id.0 as usize]
+    }
+}
+
+impl IndexMut<TopicId> for Topics {
+    fn index_mut(&mut self, id: TopicId) -> &mut Topic {
+        &mut self.topics[id.0 as usize]
+    }
+}

@@ -1,0 +1,173 @@
+//! One published value, and the frames that carry it: each encoded once for the whole server.
+
+use std::sync::{Arc, OnceLock};
+
+use fanfare_wire::event::{self, DataKind, Encoding};
+use fanfare_wire::frame::{self, HEADER_BYTES_MAX, Opcode};
+use serde_json::value::RawValue;
+
+/// What a subscriber gets around a payload.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Variant {
+    /// The JSON protocol's frames.
+    Json = 0,
+    /// The payload and nothing else.
+    Raw = 1,
+}
+
+/// How many variants there are: a topic keeps its members in one column each.
+pub const VARIANTS: usize = 2;
+
+/// What a publisher sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Form {
+    /// The `data` of a publish command: one JSON value.
+    Json,
+    /// A room's text message.
+    Text,
+    /// A room's binary message.
+    Binary,
+}
+
+/// A payload on its way to its topic, already framed as raw subscribers get it: its bytes are copied once, out of the read buffer.
+#[derive(Clone, Debug)]
+pub struct Payload {
+    form: Form,
+    header_bytes: u8,
+    frame: Box<[u8]>,
+}
+
+impl Payload {
+    /// Frames `bytes` (unmasked, whole).
+    #[must_use]
+    pub fn new(form: Form, bytes: &[u8]) -> Payload {
+        let opcode = if form == Form::Binary {
+            Opcode::Binary
+        } else {
+            Opcode::Text
+        };
+        let mut frame = Vec::with_capacity(HEADER_BYTES_MAX + bytes.len());
+        frame::put_header(&mut frame, opcode, bytes.len());
+        let header_bytes = frame.len() as u8;
+        frame.extend_from_slice(bytes);
+        Payload {
+            form,
+            header_bytes,
+            frame: frame.into(),
+        }
+    }
+
+    /// The publisher's bytes.
+    #[must_use]
+    pub fn bytes(&self) -> &[u8] {
+        &self.frame[usize::from(self.header_bytes)..]
+    }
+}
+
+/// One numbered value of a topic. Shared by all shards; a frame is encoded by the first that needs it.
+#[derive(Debug)]
+pub struct Update {
+    /// The topic's name.
+    pub topic: Arc<str>,
+    /// Its number within the epoch, from 1.
+    pub seq: u64,
+    /// When the owner numbered it, microseconds since 1970.
+    pub ts_us: i64,
+    payload: Payload,
+    /// By [`DataKind`]: snapshot, history, update.
+    json: [OnceLock<Box<[u8]>>; 3],
+}
+
+impl Update {
+    /// A numbered value. Encodes nothing yet.
+    #[must_use]
+    pub fn new(topic: Arc<str>, seq: u64, ts_us: i64, payload: Payload) -> Update {
+        Update {
+            topic,
+            seq,
+            ts_us,
+            payload,
+            json: Default::default(),
+        }
+    }
+
+    /// The whole frame for subscribers of `variant`, encoded at the first call.
+    #[must_use]
+    pub fn frame(&self, variant: Variant, kind: DataKind) -> &[u8] {
+        match variant {
+            Variant::Raw => &self.payload.frame,
+            Variant::Json => self.json[kind as usize].get_or_init(|| self.encode_json(kind)),
+        }
+    }
+
+    fn encode_json(&self, kind: DataKind) -> Box<[u8]> {
+        let data = self.payload.bytes();
+        let mut text = Vec::with_capacity(data.len() + self.topic.len() + 96);
+        event::put_data(
+            &mut text,
+            kind,
+            &self.topic,
+            self.seq,
+            self.ts_us,
+            self.encoding(),
+            data,
+        );
+        let mut frame = Vec::with_capacity(text.len() + HEADER_BYTES_MAX);
+        frame::put_frame(&mut frame, Opcode::Text, &text);
+        frame.into()
+    }
+
+    /// A room's text may well be JSON; then it stands in the frame as such, else as a string.
+    fn encoding(&self) -> Encoding {
+        match self.payload.form {
+            Form::Json => Encoding::Json,
+            Form::Binary => Encoding::Base64,
+            Form::Text if serde_json::from_slice::<&RawValue>(self.payload.bytes()).is_ok() => {
+                Encoding::Json
+            }
+            Form::Text => Encoding::Text,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn text_of(form: Form, bytes: &[u8]) -> String {
+        let update = Update::new("AAPL".into(), 3, 5, Payload::new(form, bytes));
+        let frame = update.frame(Variant::Json, DataKind::Update);
+        String::from_utf8(frame[2..].to_vec()).unwrap()
+    }
+
+    #[test]
+    fn json_data_is_spliced_as_it_came() {
+        let text = text_of(Form::Json, br#"{ "price" :187.20}"#);
+        assert_eq!(
+            text,
+            r#"{"type":"update","topic":"AAPL","seq":3,"ts":5,"data":{ "price" :187.20}}"#
+        );
+    }
+
+    #[test]
+    fn a_rooms_text_stands_as_json_if_it_is_json_and_as_a_string_if_not() {
+        assert!(text_of(Form::Text, b"[1]").ends_with(r#""data":[1]}"#));
+        assert!(
+            text_of(Form::Text, b"say \"hi\"")
+                .ends_with(r#""encoding":"text","data":"say \"hi\""}"#)
+        );
+        assert!(
+            text_of(Form::Binary, b"\x00\xff").ends_with(r#""encoding":"base64","data":"AP8="}"#)
+        );
+    }
+
+    #[test]
+    fn raw_subscribers_get_the_payload_and_nothing_around_it() {
+        let update = Update::new("A".into(), 1, 0, Payload::new(Form::Binary, b"\x01\x02"));
+        assert_eq!(
+            update.frame(Variant::Raw, DataKind::Update),
+            [0x82, 2, 1, 2]
+        );
+    }
+}
