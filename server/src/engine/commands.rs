@@ -1,0 +1,227 @@
+//! The actions of the JSON protocol, as they come on `/ws` and `/raw`.
+
+use std::borrow::Cow;
+use std::sync::Arc;
+
+use fanfare_wire::code::ErrorCode;
+use fanfare_wire::command::{Command, Id, Options, TopicRequest};
+use fanfare_wire::event;
+use fanfare_wire::topic;
+
+use super::Engine;
+use super::asks::{Ask, What};
+use super::conn::Door;
+use crate::hub::mail::Request;
+use crate::hub::subs::SubId;
+use crate::hub::update::{Form, Payload};
+
+/// Longest idempotency key, bytes.
+const KEY_BYTES_MAX: usize = 128;
+
+/// What the peer is told when a command fails as a whole.
+pub(super) type Fault = (ErrorCode, Cow<'static, str>);
+
+impl Engine {
+    /// Carries out one command. `/raw` is told of success only for commands that carry an id, of failure always.
+    pub(super) fn on_command(&mut self, index: u32, id: Option<Id<'_>>, command: Command<'_>) {
+        let quiet = self.outlet.conns[index as usize].door == Door::Raw && id.is_none();
+        let done = match command {
+            Command::Subscribe { topics } => self.subscribe(index, id, &topics),
+            Command::Unsubscribe { topics } => {
+                let count = self.unsubscribe(index, &topics);
+                self.acknowledge(index, quiet, |out| event::put_unsubscribed(out, id, count));
+                Ok(())
+            }
+            Command::Set { topics } => self.set_options(index, &topics).map(|()| {
+                self.acknowledge(index, quiet, |out| event::put_ok(out, id));
+            }),
+            Command::List => {
+                self.list(index, id);
+                Ok(())
+            }
+            Command::Publish { topic, data, key } => {
+                self.publish(index, id, quiet, &topic, data, key.as_deref())
+            }
+            Command::Check { topics } => self.check(index, id, &topics),
+            Command::Ping { ts } => {
+                let time_us = self.now.wall_us;
+                self.say(index, |out| event::put_pong(out, id, ts, time_us));
+                Ok(())
+            }
+            Command::Auth { .. } => {
+                Err((ErrorCode::BadToken, "this server takes no tokens".into()))
+            }
+        };
+        if let Err((code, message)) = done {
+            self.say(index, |out| event::put_error(out, id, code, &message));
+        }
+    }
+
+    fn acknowledge(&mut self, index: u32, quiet: bool, write: impl FnOnce(&mut Vec<u8>)) {
+        if !quiet {
+            self.say(index, write);
+        }
+    }
+
+    fn unsubscribe(&mut self, index: u32, topics: &[Cow<'_, str>]) -> usize {
+        let mut count = self.cancel_pending(index, topics);
+        for name in topics {
+            let Some(sub) = self.subscription(index, name) else {
+                continue;
+            };
+            self.hub
+                .unsubscribe(&mut self.outlet.conns[index as usize].subs, sub);
+            count += 1;
+        }
+        count
+    }
+
+    /// All or nothing: a topic that is not subscribed leaves the others as they were.
+    fn set_options(&mut self, index: u32, topics: &[TopicRequest<'_>]) -> Result<(), Fault> {
+        let mut found = Vec::with_capacity(topics.len());
+        for request in topics {
+            judge_options(&request.options)?;
+            let sub = self.subscription(index, &request.topic);
+            found.push(sub.ok_or((
+                ErrorCode::BadTopic,
+                format!("not subscribed to {:?}", request.topic).into(),
+            ))?);
+        }
+        for (sub, request) in found.into_iter().zip(topics) {
+            let options = &mut self.hub.subs[sub].options;
+            options.mode = request.options.mode.unwrap_or(options.mode);
+            options.on_slow = request.options.on_slow.unwrap_or(options.on_slow);
+        }
+        Ok(())
+    }
+
+    fn list(&mut self, index: u32, id: Option<Id<'_>>) {
+        let list = self.outlet.conns[index as usize].subs;
+        let entries: Vec<(Arc<str>, Options)> = (self.hub.subs.of(list))
+            .map(|sub| {
+                let sub = &self.hub.subs[sub];
+                let options = Options {
+                    mode: Some(sub.options.mode),
+                    on_slow: Some(sub.options.on_slow),
+                    ..Options::default()
+                };
+                (self.hub.topics[sub.topic].name.clone(), options)
+            })
+            .collect();
+        let entries = entries.iter().map(|(name, options)| (&**name, options));
+        self.say(index, |out| event::put_subscriptions(out, id, entries));
+    }
+
+    fn publish(
+        &mut self,
+        index: u32,
+        id: Option<Id<'_>>,
+        quiet: bool,
+        name: &str,
+        data: &str,
+        key: Option<&str>,
+    ) -> Result<(), Fault> {
+        topic::check_topic(name)
+            .map_err(|error| (ErrorCode::BadTopic, error.to_string().into()))?;
+        if topic::is_reserved(name) {
+            return Err((
+                ErrorCode::Forbidden,
+                "topics that begin with '$' belong to the server".into(),
+            ));
+        }
+        if key.is_some_and(|key| key.len() > KEY_BYTES_MAX) {
+            return Err((
+                ErrorCode::BadField,
+                format!("key is longer than {KEY_BYTES_MAX} bytes").into(),
+            ));
+        }
+        let topic: Arc<str> = name.into();
+        let what = What::Publish {
+            topic: topic.clone(),
+            quiet,
+        };
+        let ticket = self.note(Ask {
+            conn: self.id_of(index),
+            id: id.map(|id| id.0.into()),
+            what,
+        });
+        let payload = Payload::new(Form::Json, data.as_bytes());
+        self.ask_for(
+            index,
+            Request::Publish {
+                topic,
+                payload,
+                key: key.map(Into::into),
+                answer: Some(ticket),
+            },
+        );
+        Ok(())
+    }
+
+    fn check(
+        &mut self,
+        index: u32,
+        id: Option<Id<'_>>,
+        topics: &[Cow<'_, str>],
+    ) -> Result<(), Fault> {
+        let most = self.settings.subscriptions_max as usize;
+        if topics.len() > most {
+            return Err((
+                ErrorCode::TooLarge,
+                format!("more than {most} topics in one command").into(),
+            ));
+        }
+        for name in topics {
+            topic::check_topic(name)
+                .map_err(|error| (ErrorCode::BadTopic, error.to_string().into()))?;
+        }
+        let topics: Vec<(Arc<str>, u64)> = topics.iter().map(|name| ((**name).into(), 0)).collect();
+        let names: Vec<Arc<str>> = topics.iter().map(|(name, _)| name.clone()).collect();
+        let what = What::Check {
+            missing: topics.len() as u32,
+            topics,
+        };
+        let ticket = self.note(Ask {
+            conn: self.id_of(index),
+            id: id.map(|id| id.0.into()),
+            what,
+        });
+        for (part, topic) in names.into_iter().enumerate() {
+            let answer = crate::hub::mail::Ticket {
+                part: part as u32,
+                ..ticket
+            };
+            self.ask_for(index, Request::Check { topic, answer });
+        }
+        Ok(())
+    }
+
+    /// The connection's subscription to the topic of this name.
+    pub(super) fn subscription(&self, index: u32, name: &str) -> Option<SubId> {
+        let topic = self.hub.topics.find(name)?;
+        self.hub
+            .subs
+            .find(self.outlet.conns[index as usize].subs, topic)
+    }
+}
+
+/// Options that would be stored but not obeyed are refused.
+pub(super) fn judge_options(options: &Options) -> Result<(), Fault> {
+    let unserved = |name: &str| {
+        Err((
+            ErrorCode::BadField,
+            format!("{name} is not served by this version").into(),
+        ))
+    };
+    match options {
+        Options {
+            min_interval_ms: Some(1..),
+            ..
+        } => unserved("min_interval_ms"),
+        Options {
+            max_stale_ms: Some(1..),
+            ..
+        } => unserved("max_stale_ms"),
+        _ => Ok(()),
+    }
+}

@@ -1,0 +1,155 @@
+//! A connection's record: 64 bytes in the slab, no heap while idle.
+
+use std::sync::Arc;
+
+use fanfare_wire::reader::Reader;
+
+use super::outbox::Outbox;
+use crate::clock::Ms;
+use crate::hub::subs::SubList;
+use crate::hub::update::Variant;
+
+/// A connection's name: its place, and which of the connections that were ever in this place.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct ConnId {
+    /// Place in the slab.
+    pub index: u32,
+    /// Counts the connections of a shard, so that late mail and late events for an earlier one are told apart.
+    pub generation: u32,
+}
+
+/// Where a connection stands in its life.
+///
+/// ```text
+/// Head ──► Open ──► Closing ──► Parting ──► Gone      our Close, theirs, flush, close
+///   │        │ └───────────────►   ▲                  their Close first
+///   └────────┴────► Failing ──► Linger ──► Gone       flush, half-close, drain what they still send
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub(super) enum Stage {
+    /// Its HTTP head is awaited.
+    Head,
+    /// It speaks WebSocket.
+    Open,
+    /// Our Close is sent or queued; theirs is awaited.
+    Closing,
+    /// Both sides are done: flush, then close.
+    Parting,
+    /// It broke a rule or got its HTTP answer: flush, then half-close. What it still sends is thrown away.
+    Failing,
+    /// Half-closed; its end of stream is awaited, because closing with unread input would destroy our last words on their way.
+    Linger,
+    /// The socket is to be closed, or is; the record is freed at the end of the tick.
+    Gone,
+}
+
+/// What the connection came in for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub(super) enum Door {
+    /// Nothing yet, or plain HTTP.
+    Http,
+    /// The JSON protocol.
+    Ws,
+    /// Commands in, bare payloads out.
+    Raw,
+    /// A raw room of one topic.
+    Room,
+    /// Echo.
+    Echo,
+}
+
+impl Door {
+    /// What its subscriptions get.
+    pub(super) fn variant(self) -> Variant {
+        if self == Door::Ws {
+            Variant::Json
+        } else {
+            Variant::Raw
+        }
+    }
+}
+
+/// Bits of [`Conn::flags`].
+pub(super) mod flag {
+    /// On the list of those to be written at the end of the tick.
+    pub(in crate::engine) const DIRTY: u8 = 1;
+    /// The socket took less than was offered: wait until it is writable.
+    pub(in crate::engine) const BLOCKED: u8 = 2;
+    /// A ping is out, and nothing has come since.
+    pub(in crate::engine) const PINGED: u8 = 4;
+    /// Came when the server was full: its request is answered 503.
+    pub(in crate::engine) const REFUSE: u8 = 8;
+    /// Asked something of an owner while mail was jammed: not read until the jam is over.
+    pub(in crate::engine) const PAUSED: u8 = 16;
+    /// The peer has ended its side of the stream.
+    pub(in crate::engine) const EOF: u8 = 32;
+}
+
+/// Input that is not yet a whole request or message.
+#[derive(Debug)]
+pub(super) enum Partial {
+    /// The beginning of an HTTP head.
+    Head(Vec<u8>),
+    /// The beginning of a frame or message.
+    Message(Reader),
+}
+
+/// What only some connections have.
+#[derive(Debug, Default)]
+pub(super) struct Cold {
+    /// The topic of a room.
+    pub(super) room: Option<Arc<str>>,
+}
+
+/// One connection.
+#[derive(Debug)]
+pub(super) struct Conn {
+    /// Input kept from earlier reads; `None` between messages.
+    pub(super) partial: Option<Box<Partial>>,
+    pub(super) cold: Option<Box<Cold>>,
+    /// What waits to be written.
+    pub(super) outbox: Outbox,
+    pub(super) subs: SubList,
+    pub(super) generation: u32,
+    /// When bytes last came; in `Head`, when it was accepted; from `Closing` on, when that began.
+    pub(super) last_seen: Ms,
+    /// When the socket last took bytes.
+    pub(super) last_sent: Ms,
+    /// Topics asked for whose owner has not answered yet; they count towards the subscription limit.
+    pub(super) pending_topics: u32,
+    pub(super) stage: Stage,
+    pub(super) door: Door,
+    pub(super) flags: u8,
+}
+
+/// The slab's own wrapper must fit its mark of a free place into the record's spare values.
+#[allow(dead_code, reason = "only its size matters")]
+enum SlabEntry {
+    Vacant(usize),
+    Occupied(Conn),
+}
+const _: () = assert!(size_of::<SlabEntry>() <= 64);
+
+impl Conn {
+    pub(super) fn new(generation: u32, now: Ms, refuse: bool) -> Conn {
+        Conn {
+            partial: None,
+            cold: None,
+            outbox: Outbox::default(),
+            subs: SubList::default(),
+            generation,
+            last_seen: now,
+            last_sent: now,
+            pending_topics: 0,
+            stage: Stage::Head,
+            door: Door::Http,
+            flags: if refuse { flag::REFUSE } else { 0 },
+        }
+    }
+
+    pub(super) fn has(&self, bit: u8) -> bool {
+        self.flags & bit != 0
+    }
+}

@@ -1,0 +1,105 @@
+//! Why a connection ended: every end has exactly one reason, which is also its metric label.
+
+use fanfare_wire::close::CloseCode;
+use fanfare_wire::error::ProtocolError;
+
+/// The typed reason of an end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Disconnect {
+    /// The peer began the close handshake.
+    PeerClosed,
+    /// The peer ended the stream without a close handshake.
+    PeerGone,
+    /// The socket failed.
+    Reset,
+    /// The peer broke the WebSocket protocol.
+    Protocol(ProtocolError),
+    /// An HTTP request was answered and that was all; the status.
+    Http(u16),
+    /// No whole request head in time.
+    HandshakeTimeout,
+    /// Not a byte for the idle timeout.
+    Idle,
+    /// It did not read what was sent to it.
+    Slow,
+    /// The server was full.
+    Capacity,
+    /// The room's topic could not be opened.
+    Refused,
+    /// The server stops.
+    Shutdown,
+}
+
+/// How many labels there are.
+pub const LABELS: usize = 11;
+
+impl Disconnect {
+    /// The label's number, for counters.
+    #[must_use]
+    pub fn ordinal(self) -> usize {
+        match self {
+            Disconnect::PeerClosed => 0,
+            Disconnect::PeerGone => 1,
+            Disconnect::Reset => 2,
+            Disconnect::Protocol(_) => 3,
+            Disconnect::Http(_) => 4,
+            Disconnect::HandshakeTimeout => 5,
+            Disconnect::Idle => 6,
+            Disconnect::Slow => 7,
+            Disconnect::Capacity => 8,
+            Disconnect::Refused => 9,
+            Disconnect::Shutdown => 10,
+        }
+    }
+
+    /// The metric label.
+    #[must_use]
+    pub fn label(self) -> &'static str {
+        LABEL_NAMES[self.ordinal()]
+    }
+
+    /// The close code and text the peer is told, when there is a WebSocket to tell it on.
+    #[must_use]
+    pub fn close(self) -> (CloseCode, &'static str) {
+        match self {
+            Disconnect::Protocol(error) => (error.close_code(), protocol_text(error)),
+            Disconnect::Idle => (CloseCode::NO_SIGN_OF_LIFE, "no sign of life"),
+            Disconnect::Slow => (CloseCode::SLOW, "reads too slowly"),
+            Disconnect::Capacity => (CloseCode::CAPACITY, "the server is full"),
+            Disconnect::Refused => (CloseCode::TRY_LATER, "the room cannot be opened"),
+            Disconnect::Shutdown => (CloseCode::GOING_AWAY, "the server stops"),
+            Disconnect::PeerClosed
+            | Disconnect::PeerGone
+            | Disconnect::Reset
+            | Disconnect::Http(_)
+            | Disconnect::HandshakeTimeout => (CloseCode::NORMAL, ""),
+        }
+    }
+}
+
+/// The labels, by ordinal.
+pub const LABEL_NAMES: [&str; LABELS] = [
+    "peer_closed",
+    "peer_gone",
+    "reset",
+    "protocol",
+    "http",
+    "handshake_timeout",
+    "idle",
+    "slow",
+    "capacity",
+    "refused",
+    "shutdown",
+];
+
+fn protocol_text(error: ProtocolError) -> &'static str {
+    match error {
+        ProtocolError::InvalidUtf8 => "text is not UTF-8",
+        ProtocolError::FrameTooLarge => "frame too large",
+        ProtocolError::MessageTooLarge => "message too large",
+        ProtocolError::TooManyFragments => "too many fragments",
+        ProtocolError::Unmasked => "frame is not masked",
+        ProtocolError::BadClosePayload | ProtocolError::BadCloseCode(_) => "malformed close",
+        _ => "malformed frame",
+    }
+}

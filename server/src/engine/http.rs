@@ -1,0 +1,210 @@
+//! The HTTP side of a connection: its request head, where it leads, and the answer when it leads nowhere.
+
+use fanfare_wire::handshake::{self, HeadLimits, Request};
+
+use super::Engine;
+use super::conn::{Cold, Door, Partial, Stage, flag};
+use super::disconnect::Disconnect;
+use super::settings::Target;
+use fanfare_wire::topic;
+
+/// The subprotocol of `/ws`.
+const PROTOCOL: &str = "fanfare.v1.json";
+
+/// A whole plain-text answer, after which the connection ends.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Answer {
+    status: u16,
+    text: String,
+    retry_after_s: Option<u32>,
+}
+
+impl Answer {
+    pub(super) fn plain(status: u16, text: impl Into<String>) -> Answer {
+        Answer {
+            status,
+            text: text.into(),
+            retry_after_s: None,
+        }
+    }
+}
+
+/// What a request head leads to.
+enum Outcome {
+    Upgrade { door: Door, room: Option<Box<str>> },
+    Answer(Answer),
+}
+
+impl Engine {
+    /// Bytes of a connection that has not yet sent its whole head.
+    pub(super) fn on_head_bytes(&mut self, index: u32, bytes: &mut [u8]) {
+        let limits = HeadLimits {
+            head_bytes_max: self.settings.head_bytes_max,
+            // One line may be as long as half a head: a token in the query is long, but leaves room for the headers.
+            line_bytes_max: self.settings.head_bytes_max / 2,
+        };
+        let kept = self.outlet.conns[index as usize]
+            .partial
+            .take()
+            .map(|partial| *partial);
+        let Some(Partial::Head(mut head)) = kept else {
+            return self.on_head(index, &limits, bytes);
+        };
+        head.extend_from_slice(bytes);
+        self.on_head(index, &limits, &mut head);
+    }
+
+    fn on_head(&mut self, index: u32, limits: &HeadLimits, bytes: &mut [u8]) {
+        let (outcome, head_bytes) = match handshake::parse_request(bytes, limits) {
+            Ok(None) => {
+                let partial = Partial::Head(bytes.to_vec());
+                self.outlet.conns[index as usize].partial = Some(Box::new(partial));
+                return;
+            }
+            Ok(Some((request, head_bytes))) => (self.decide(index, &request), head_bytes),
+            Err(error) => (
+                Outcome::Answer(Answer::plain(error.status(), format!("{error}\n"))),
+                0,
+            ),
+        };
+        match outcome {
+            Outcome::Upgrade { door, room } => {
+                self.enter(index, door, room);
+                // A client need not wait for our 101 before it sends its first frames.
+                let rest = &mut bytes[head_bytes..];
+                if !rest.is_empty() {
+                    self.on_frame_bytes(index, rest);
+                }
+            }
+            Outcome::Answer(answer) => {
+                let refused = self.outlet.conns[index as usize].has(flag::REFUSE);
+                let why = if refused {
+                    Disconnect::Capacity
+                } else {
+                    Disconnect::Http(answer.status)
+                };
+                self.answer(index, &answer);
+                self.end_after_answer(index, why);
+            }
+        }
+    }
+
+    /// Where a request leads. For an upgrade, the 101 is left in `self.frame`.
+    fn decide(&mut self, index: u32, request: &Request<'_>) -> Outcome {
+        if self.outlet.conns[index as usize].has(flag::REFUSE) || self.draining {
+            // Spread over ten seconds, so that those turned away do not come back together.
+            let retry_after_s = Some(1 + index % 10);
+            return Outcome::Answer(Answer {
+                status: 503,
+                text: "the server is full\n".into(),
+                retry_after_s,
+            });
+        }
+        let Some(target) = self.look_up(request.path) else {
+            return Outcome::Answer(plain_page(request));
+        };
+        let upgrade = match request.upgrade() {
+            Ok(upgrade) => upgrade,
+            Err(error) => {
+                return Outcome::Answer(Answer::plain(error.status(), format!("{error}\n")));
+            }
+        };
+        let (door, room) = match target {
+            Target::Ws => (Door::Ws, None),
+            Target::Raw => (Door::Raw, None),
+            Target::Echo => (Door::Echo, None),
+            Target::Room(name) => (Door::Room, Some(name)),
+        };
+        if let Some(name) = &room
+            && let Some(text) = unfit_for_a_room(name)
+        {
+            return Outcome::Answer(Answer::plain(404, text));
+        }
+        let protocol = (door == Door::Ws && upgrade.protocols().any(|offered| offered == PROTOCOL))
+            .then_some(PROTOCOL);
+        self.frame.clear();
+        handshake::put_switching(&mut self.frame, upgrade.key, protocol);
+        Outcome::Upgrade { door, room }
+    }
+
+    /// The WebSocket endpoint at `path`, built in or configured.
+    fn look_up(&self, path: &str) -> Option<Target> {
+        match path {
+            "/ws" => return Some(Target::Ws),
+            "/raw" => return Some(Target::Raw),
+            "/echo" if self.settings.echo => return Some(Target::Echo),
+            _ => {}
+        }
+        if let Some(room) = path.strip_prefix("/room/") {
+            return Some(Target::Room(room.into()));
+        }
+        let target = self
+            .settings
+            .routes
+            .iter()
+            .find_map(|route| route.resolve(path))?;
+        // A route to /echo opens it only where the operator has opened it at all.
+        (target != Target::Echo || self.settings.echo).then_some(target)
+    }
+
+    /// The upgrade is granted: says so, and what the endpoint says first.
+    fn enter(&mut self, index: u32, door: Door, room: Option<Box<str>>) {
+        self.counters.upgraded += 1;
+        let now = self.now.ms();
+        let conn = &mut self.outlet.conns[index as usize];
+        conn.stage = Stage::Open;
+        conn.door = door;
+        conn.last_seen = now;
+        self.outlet.push_own(index, &self.frame);
+        self.due.set(index, self.now, 0);
+        match (door, room) {
+            (Door::Ws, _) => self.say_hello(index),
+            (_, Some(name)) => {
+                let cold = Cold {
+                    room: Some((*name).into()),
+                };
+                self.outlet.conns[index as usize].cold = Some(Box::new(cold));
+                self.enter_room(index, &name);
+            }
+            _ => {}
+        }
+    }
+
+    /// Queues an HTTP answer.
+    pub(super) fn answer(&mut self, index: u32, answer: &Answer) {
+        let retry = answer.retry_after_s.map(|seconds| seconds.to_string());
+        let extra: Vec<(&str, &str)> = retry
+            .iter()
+            .map(|seconds| ("Retry-After", seconds.as_str()))
+            .collect();
+        self.frame.clear();
+        handshake::put_response(
+            &mut self.frame,
+            answer.status,
+            &extra,
+            "text/plain; charset=utf-8",
+            answer.text.as_bytes(),
+        );
+        self.outlet.push_own(index, &self.frame);
+    }
+}
+
+/// Paths without a WebSocket behind them.
+fn plain_page(request: &Request<'_>) -> Answer {
+    match (request.path, request.method) {
+        ("/healthz" | "/readyz", "GET") => Answer::plain(200, "ok\n"),
+        ("/healthz" | "/readyz", _) => Answer::plain(405, "only GET is answered here\n"),
+        _ => Answer::plain(404, "nothing is served at this path\n"),
+    }
+}
+
+/// Why a path's rest cannot be a room's topic.
+fn unfit_for_a_room(name: &str) -> Option<String> {
+    match topic::check_topic(name) {
+        Err(error) => Some(format!("the room's name is not a topic: {error}\n")),
+        Ok(()) if topic::is_reserved(name) => {
+            Some("topics that begin with '$' belong to the server\n".into())
+        }
+        Ok(()) => None,
+    }
+}

@@ -1,0 +1,516 @@
+//! What a shard decides: connections, sessions, outboxes, timeouts.
+//!
+//! The engine sees neither socket nor clock. The reactor *calls* its `on_*` doors with the time and what happened, and
+//! *asks* with `poll_*` what is to be done; a simulation can do the same with virtual clients. Given the same calls it
+//! does the same things.
+//!
+//! One tick, as the reactor drives it: [`Engine::on_open`], [`on_bytes`](Engine::on_bytes), [`on_end`](Engine::on_end)
+//! for what the sockets said; [`on_mail`](Engine::on_mail); [`on_time`](Engine::on_time); then for each
+//! [`poll_dirty`](Engine::poll_dirty) a [`poll_write`](Engine::poll_write) answered by [`on_written`](Engine::on_written);
+//! then [`poll_socket`](Engine::poll_socket) until it is empty; then [`end_tick`](Engine::end_tick).
+
+mod asks;
+mod closing;
+mod commands;
+mod conn;
+pub mod disconnect;
+mod http;
+mod outbox;
+mod outlet;
+mod session;
+pub mod settings;
+mod subscribe;
+mod timeouts;
+
+use std::sync::Arc;
+
+use fanfare_wire::frame::{self, Opcode};
+use fanfare_wire::reader::{Limits, Reader, Role};
+use slab::Slab;
+
+use crate::clock::Now;
+use crate::hub::mail::{Delivery, Mail, Request, ShardId};
+use crate::hub::topics::Stage as TopicStage;
+use crate::hub::update::Variant;
+use crate::hub::{Charter, Hub};
+use asks::Ask;
+pub use conn::ConnId;
+use conn::{Conn, Partial, Stage, flag};
+use disconnect::Disconnect;
+use outlet::Outlet;
+pub use settings::{Route, Settings, Target};
+use subscribe::Subscribe;
+use timeouts::Due;
+
+/// What the engine wants done to a socket.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SocketOp {
+    /// End our side of the stream; what still comes in is read and thrown away.
+    ShutdownWrite,
+    /// Close it. The connection's record is freed at the end of the tick.
+    Close,
+}
+
+/// Plain counts since the start, one set a shard.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Counters {
+    /// Connections accepted.
+    pub opened: u64,
+    /// Upgrades to a WebSocket.
+    pub upgraded: u64,
+    /// Bytes read from sockets.
+    pub bytes_in: u64,
+    /// Bytes that sockets took.
+    pub bytes_out: u64,
+    /// Messages read from clients.
+    pub messages_in: u64,
+    /// Updates that came from owners for this shard's listeners.
+    pub updates_in: u64,
+    /// Updates queued to subscribers.
+    pub deliveries: u64,
+    /// Ends by [`Disconnect::ordinal`].
+    pub disconnects: [u64; disconnect::LABELS],
+}
+
+impl Counters {
+    /// Adds another shard's.
+    pub fn add(&mut self, other: &Counters) {
+        let Counters {
+            opened,
+            upgraded,
+            bytes_in,
+            bytes_out,
+            messages_in,
+            updates_in,
+            deliveries,
+            disconnects,
+        } = other;
+        self.opened += opened;
+        self.upgraded += upgraded;
+        self.bytes_in += bytes_in;
+        self.bytes_out += bytes_out;
+        self.messages_in += messages_in;
+        self.updates_in += updates_in;
+        self.deliveries += deliveries;
+        for (sum, count) in self.disconnects.iter_mut().zip(disconnects) {
+            *sum += count;
+        }
+    }
+}
+
+/// One shard's connections and topics.
+#[derive(Debug)]
+pub struct Engine {
+    settings: Arc<Settings>,
+    limits: Limits,
+    now: Now,
+    outlet: Outlet,
+    hub: Hub,
+    due: Due,
+    /// Subscribe commands that wait for owners.
+    subscribes: Slab<Subscribe>,
+    /// Questions put to owners.
+    asks: Slab<Ask>,
+    socket_ops: Vec<(ConnId, SocketOp)>,
+    /// Records to free at the end of the tick.
+    gone: Vec<u32>,
+    generation: u32,
+    congested: bool,
+    draining: bool,
+    /// Where JSON text and frames are put together.
+    text: Vec<u8>,
+    frame: Vec<u8>,
+    counters: Counters,
+}
+
+impl Engine {
+    /// An engine without connections, with address space (not memory) reserved for `connections_max`.
+    #[must_use]
+    pub fn new(
+        shard: ShardId,
+        charter: Charter,
+        settings: Arc<Settings>,
+        connections_max: usize,
+    ) -> Engine {
+        Engine {
+            limits: Limits {
+                role: Role::Server,
+                frame_bytes_max: settings.frame_bytes_max,
+                message_bytes_max: settings.message_bytes_max,
+                fragments_max: settings.fragments_max,
+            },
+            now: Now {
+                mono_us: 0,
+                wall_us: 0,
+            },
+            outlet: Outlet::new(connections_max, settings.outbox_bytes_max),
+            hub: Hub::new(shard, charter, connections_max * 4),
+            due: Due::with_capacity(connections_max),
+            subscribes: Slab::new(),
+            asks: Slab::new(),
+            socket_ops: Vec::new(),
+            gone: Vec::new(),
+            generation: 0,
+            congested: false,
+            draining: false,
+            text: Vec::new(),
+            frame: Vec::new(),
+            counters: Counters::default(),
+            settings,
+        }
+    }
+
+    // ---- doors: what happened -------------------------------------------------------------------------------------
+
+    /// A socket was accepted. With `refuse` (the server is full) its request will be answered 503.
+    pub fn on_open(&mut self, now: Now, refuse: bool) -> ConnId {
+        self.now = now;
+        self.generation = self.generation.wrapping_add(1);
+        self.counters.opened += 1;
+        let index = self
+            .outlet
+            .conns
+            .insert(Conn::new(self.generation, now.ms(), refuse)) as u32;
+        self.due.set(index, now, self.settings.handshake_timeout_ms);
+        ConnId {
+            index,
+            generation: self.generation,
+        }
+    }
+
+    /// Bytes came in. They are decoded in place.
+    pub fn on_bytes(&mut self, now: Now, id: ConnId, bytes: &mut [u8]) {
+        self.now = now;
+        self.counters.bytes_in += bytes.len() as u64;
+        let Some(conn) = self.current(id) else { return };
+        let stage = conn.stage;
+        if matches!(stage, Stage::Head | Stage::Open) {
+            conn.flags &= !flag::PINGED;
+            // While the head is awaited, `last_seen` is when it began: a trickle must not extend it.
+            if stage == Stage::Open {
+                conn.last_seen = now.ms();
+            }
+        }
+        match stage {
+            Stage::Head => self.on_head_bytes(id.index, bytes),
+            Stage::Open | Stage::Closing => self.on_frame_bytes(id.index, bytes),
+            Stage::Parting | Stage::Failing | Stage::Linger | Stage::Gone => {}
+        }
+        self.close_overflowed();
+    }
+
+    /// The peer ended its side of the stream.
+    pub fn on_end(&mut self, now: Now, id: ConnId) {
+        self.now = now;
+        let Some(conn) = self.current(id) else { return };
+        match conn.stage {
+            Stage::Head | Stage::Open => self.finish(id.index, Disconnect::PeerGone),
+            Stage::Closing | Stage::Linger => self.end_socket(id.index),
+            // Our last words are still on their way; the flush or the close timeout ends it.
+            Stage::Parting | Stage::Failing => conn.flags |= flag::EOF,
+            Stage::Gone => {}
+        }
+    }
+
+    /// The socket failed.
+    pub fn on_failure(&mut self, now: Now, id: ConnId) {
+        self.now = now;
+        if self.current(id).is_some() {
+            self.finish(id.index, Disconnect::Reset);
+        }
+    }
+
+    /// The socket can take bytes again.
+    pub fn on_writable(&mut self, id: ConnId) {
+        let Some(conn) = self.current(id) else { return };
+        if conn.has(flag::BLOCKED) {
+            conn.flags &= !flag::BLOCKED;
+            self.outlet.mark(id.index);
+        }
+    }
+
+    /// Mail came from other shards (or none did). Also settles what this shard wrote to itself.
+    pub fn on_mail(&mut self, now: Now, mail: Mail) {
+        self.now = now;
+        self.take_in(mail);
+        loop {
+            let me = self.hub.shard();
+            let mut own = self.hub.outgoing.take(me);
+            if self.congested {
+                let requests = std::mem::take(&mut own.requests);
+                self.hub.outgoing.put_back(
+                    me,
+                    Mail {
+                        requests,
+                        deliveries: Vec::new(),
+                    },
+                );
+            }
+            if own.is_empty() {
+                break;
+            }
+            self.take_in(own);
+        }
+        self.close_overflowed();
+    }
+
+    /// Time has passed. Carries out every deadline that is due.
+    pub fn on_time(&mut self, now: Now) {
+        self.now = now;
+        self.sweep();
+        self.close_overflowed();
+    }
+
+    /// The server stops: every connection is told (1001), nobody new is let in.
+    pub fn on_shutdown(&mut self, now: Now) {
+        self.now = now;
+        self.draining = true;
+        let all: Vec<u32> = self
+            .outlet
+            .conns
+            .iter()
+            .map(|(index, _)| index as u32)
+            .collect();
+        for index in all {
+            match self.outlet.conns[index as usize].stage {
+                Stage::Open => self.begin_close(index, Disconnect::Shutdown),
+                Stage::Head => self.finish(index, Disconnect::Shutdown),
+                _ => {}
+            }
+        }
+    }
+
+    /// Whether mail is jammed: requests wait here because an addressee is full. While it is, this engine takes no
+    /// requests, and connections that ask more of owners are not read ([`Engine::may_read`]).
+    pub fn set_congested(&mut self, congested: bool) {
+        self.congested = congested;
+    }
+
+    /// See [`Engine::set_congested`].
+    #[must_use]
+    pub fn is_congested(&self) -> bool {
+        self.congested
+    }
+
+    // ---- questions: what is to be done ----------------------------------------------------------------------------
+
+    /// The next connection with output to write in this tick.
+    pub fn poll_dirty(&mut self) -> Option<ConnId> {
+        while let Some(index) = self.outlet.dirty.pop() {
+            let conn = &mut self.outlet.conns[index as usize];
+            conn.flags &= !flag::DIRTY;
+            if conn.stage != Stage::Gone {
+                return Some(ConnId {
+                    index,
+                    generation: conn.generation,
+                });
+            }
+        }
+        None
+    }
+
+    /// What to offer to the connection's socket next; empty when nothing (more) waits. Then call [`Engine::on_flushed`].
+    pub fn poll_write(&mut self, id: ConnId) -> &[u8] {
+        self.outlet.offer(id.index)
+    }
+
+    /// The socket took `taken` of `offered` bytes. With less than all, the reactor waits until it is writable.
+    pub fn on_written(&mut self, now: Now, id: ConnId, offered: usize, taken: usize) {
+        self.counters.bytes_out += taken as u64;
+        self.outlet.advance(id.index, taken);
+        let conn = &mut self.outlet.conns[id.index as usize];
+        conn.last_sent = now.ms();
+        if taken < offered {
+            conn.flags |= flag::BLOCKED;
+            self.due
+                .set_earlier(id.index, now, self.settings.slow_timeout_ms);
+        }
+    }
+
+    /// All of a connection's output is written: the next step of one that is ending.
+    pub fn on_flushed(&mut self, id: ConnId) {
+        let conn = &mut self.outlet.conns[id.index as usize];
+        match conn.stage {
+            Stage::Parting => self.end_socket(id.index),
+            Stage::Failing if conn.has(flag::EOF) => self.end_socket(id.index),
+            Stage::Failing => {
+                conn.stage = Stage::Linger;
+                self.socket_ops.push((id, SocketOp::ShutdownWrite));
+            }
+            _ => {}
+        }
+    }
+
+    /// The next thing to be done to a socket.
+    pub fn poll_socket(&mut self) -> Option<(ConnId, SocketOp)> {
+        self.socket_ops.pop()
+    }
+
+    /// When [`Engine::on_time`] is due next, microseconds on the monotonic clock.
+    #[must_use]
+    pub fn next_time_us(&self) -> u64 {
+        self.due.next_us()
+    }
+
+    /// Frees the records of connections that ended in this tick.
+    pub fn end_tick(&mut self) {
+        while let Some(index) = self.gone.pop() {
+            self.outlet.clear(index);
+            self.outlet.conns.remove(index as usize);
+            self.due.clear(index);
+        }
+    }
+
+    /// Whether the connection's socket should be read now.
+    #[must_use]
+    pub fn may_read(&self, id: ConnId) -> bool {
+        let conn = self.outlet.conns.get(id.index as usize);
+        !(self.congested && conn.is_some_and(|conn| conn.has(flag::PAUSED)))
+    }
+
+    /// Whether a connection is the one that `id` meant.
+    #[must_use]
+    pub fn is_current(&self, id: ConnId) -> bool {
+        self.outlet
+            .conns
+            .get(id.index as usize)
+            .is_some_and(|conn| conn.generation == id.generation)
+    }
+
+    /// How many connections there are, in any stage.
+    #[must_use]
+    pub fn connection_count(&self) -> usize {
+        self.outlet.conns.len()
+    }
+
+    /// The mail this shard has written.
+    pub fn outgoing(&mut self) -> &mut crate::hub::mail::Outgoing {
+        &mut self.hub.outgoing
+    }
+
+    /// Counts since the start.
+    #[must_use]
+    pub fn counters(&self) -> &Counters {
+        &self.counters
+    }
+
+    // ---- inside ---------------------------------------------------------------------------------------------------
+
+    fn current(&mut self, id: ConnId) -> Option<&mut Conn> {
+        self.outlet
+            .conns
+            .get_mut(id.index as usize)
+            .filter(|conn| conn.generation == id.generation)
+    }
+
+    fn id_of(&self, index: u32) -> ConnId {
+        ConnId {
+            index,
+            generation: self.outlet.conns[index as usize].generation,
+        }
+    }
+
+    fn take_in(&mut self, mail: Mail) {
+        for request in mail.requests {
+            self.hub.on_request(request, self.now.wall_us);
+        }
+        for delivery in mail.deliveries {
+            self.on_delivery(delivery);
+        }
+    }
+
+    fn on_delivery(&mut self, delivery: Delivery) {
+        match delivery {
+            Delivery::Update { listener, update } => {
+                let Some(id) = self.hub.addressee(listener) else {
+                    return;
+                };
+                let topic = &mut self.hub.topics[id];
+                debug_assert!(
+                    topic.stage == TopicStage::Live && update.seq == topic.seq + 1,
+                    "the owner's stream has no hole"
+                );
+                topic.seq = update.seq;
+                self.counters.updates_in += 1;
+                for variant in [Variant::Json, Variant::Raw] {
+                    let taken = self
+                        .outlet
+                        .fan_out(topic.members(variant), &update, variant);
+                    self.counters.deliveries += u64::from(taken);
+                }
+                topic.last = Some(update);
+            }
+            Delivery::Joined {
+                listener,
+                seq,
+                last,
+            } => {
+                let Some(id) = self.hub.addressee(listener) else {
+                    return;
+                };
+                let topic = &mut self.hub.topics[id];
+                topic.stage = TopicStage::Live;
+                topic.seq = seq;
+                topic.last = last;
+                let waiting = std::mem::take(&mut topic.waiting);
+                self.on_topic_answered(&waiting, id, None);
+            }
+            Delivery::Refused {
+                listener,
+                code,
+                message,
+            } => {
+                let Some(id) = self.hub.addressee(listener) else {
+                    return;
+                };
+                let waiting = std::mem::take(&mut self.hub.topics[id].waiting);
+                self.on_topic_answered(&waiting, id, Some((code, message)));
+            }
+            Delivery::Answer { ticket, outcome } => self.on_answer(ticket, outcome),
+        }
+    }
+
+    /// Asks an owner on behalf of a connection. While mail is jammed, the connection is not read on.
+    fn ask_for(&mut self, index: u32, request: Request) {
+        if self.congested {
+            self.outlet.conns[index as usize].flags |= flag::PAUSED;
+        }
+        self.hub.ask_owner(request);
+    }
+
+    fn on_frame_bytes(&mut self, index: u32, bytes: &mut [u8]) {
+        let mut reader = match self.outlet.conns[index as usize]
+            .partial
+            .take()
+            .map(|partial| *partial)
+        {
+            Some(Partial::Message(reader)) => reader,
+            _ => Reader::default(),
+        };
+        let limits = self.limits;
+        let mut input = bytes;
+        while matches!(
+            self.outlet.conns[index as usize].stage,
+            Stage::Open | Stage::Closing
+        ) {
+            match reader.next(&limits, &mut input) {
+                Ok(Some(item)) => self.on_item(index, item),
+                Ok(None) => break,
+                Err(error) => return self.fail(index, error),
+            }
+        }
+        let conn = &mut self.outlet.conns[index as usize];
+        if matches!(conn.stage, Stage::Open | Stage::Closing) && !reader.is_idle() {
+            conn.partial = Some(Box::new(Partial::Message(reader)));
+        }
+    }
+
+    /// Queues one text frame built by `write`.
+    fn say(&mut self, index: u32, write: impl FnOnce(&mut Vec<u8>)) {
+        self.text.clear();
+        write(&mut self.text);
+        self.frame.clear();
+        frame::put_frame(&mut self.frame, Opcode::Text, &self.text);
+        self.outlet.push_own(index, &self.frame);
+    }
+}

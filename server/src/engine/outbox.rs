@@ -1,0 +1,194 @@
+//! What waits to be written to one connection: a chain of frame numbers in a pool that all outboxes of the shard share.
+//!
+//! 16 bytes in the connection's record, 8 bytes a waiting frame, nothing while it is empty.
+
+use crate::hub::frames::{FrameId, Frames};
+
+const NONE: u32 = u32::MAX;
+
+/// What a waiting frame counts beside its bytes, so that floods of tiny frames meet the limit too.
+pub(super) const FRAME_CHARGE_BYTES: u32 = 64;
+
+/// The chain of one connection.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Outbox {
+    head: u32,
+    tail: u32,
+    /// Bytes of all waiting frames, with [`FRAME_CHARGE_BYTES`] for each.
+    charged_bytes: u32,
+    /// How much of the first frame the socket has already taken.
+    written_bytes: u32,
+}
+
+impl Default for Outbox {
+    fn default() -> Self {
+        Outbox {
+            head: NONE,
+            tail: NONE,
+            charged_bytes: 0,
+            written_bytes: 0,
+        }
+    }
+}
+
+impl Outbox {
+    pub(super) fn is_empty(&self) -> bool {
+        self.head == NONE
+    }
+
+    pub(super) fn charged_bytes(&self) -> u32 {
+        self.charged_bytes
+    }
+
+    /// How much of the first frame has been written already.
+    pub(super) fn written_bytes(&self) -> usize {
+        self.written_bytes as usize
+    }
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Node {
+    frame: FrameId,
+    next: u32,
+}
+
+/// The nodes of all outboxes of a shard.
+#[derive(Debug)]
+pub(super) struct Nodes {
+    nodes: Vec<Node>,
+    free: u32,
+}
+
+impl Default for Nodes {
+    fn default() -> Self {
+        Nodes {
+            nodes: Vec::new(),
+            free: NONE,
+        }
+    }
+}
+
+impl Nodes {
+    /// Appends a frame of `bytes` length. The caller retains the frame and has checked the limit.
+    pub(super) fn append(&mut self, outbox: &mut Outbox, frame: FrameId, bytes: u32) {
+        let node = Node { frame, next: NONE };
+        let at = if self.free == NONE {
+            self.nodes.push(node);
+            (self.nodes.len() - 1) as u32
+        } else {
+            let at = self.free;
+            self.free = std::mem::replace(&mut self.nodes[at as usize], node).next;
+            at
+        };
+        if outbox.head == NONE {
+            outbox.head = at;
+        } else {
+            self.nodes[outbox.tail as usize].next = at;
+        }
+        outbox.tail = at;
+        outbox.charged_bytes += bytes + FRAME_CHARGE_BYTES;
+    }
+
+    /// The frames of an outbox, first to last.
+    pub(super) fn frames(&self, outbox: &Outbox) -> impl Iterator<Item = FrameId> + '_ {
+        let mut at = outbox.head;
+        std::iter::from_fn(move || {
+            if at == NONE {
+                return None;
+            }
+            let node = self.nodes[at as usize];
+            at = node.next;
+            Some(node.frame)
+        })
+    }
+
+    /// The socket took `taken` bytes off the front.
+    pub(super) fn advance(&mut self, outbox: &mut Outbox, frames: &mut Frames, mut taken: usize) {
+        while taken > 0 {
+            debug_assert!(
+                !outbox.is_empty(),
+                "a socket takes no more than it was offered"
+            );
+            let length = frames.bytes(self.nodes[outbox.head as usize].frame).len();
+            let left = length - outbox.written_bytes();
+            if taken < left {
+                outbox.written_bytes += taken as u32;
+                return;
+            }
+            taken -= left;
+            self.pop(outbox, frames, length);
+        }
+    }
+
+    /// Drops what waits. With `keep_begun`, a frame that the socket has a part of stays, because the peer could not read on without its rest.
+    pub(super) fn clear(&mut self, outbox: &mut Outbox, frames: &mut Frames, keep_begun: bool) {
+        let keep = keep_begun && outbox.written_bytes > 0;
+        if !keep {
+            while !outbox.is_empty() {
+                let length = frames.bytes(self.nodes[outbox.head as usize].frame).len();
+                self.pop(outbox, frames, length);
+            }
+            return;
+        }
+        let first = self.nodes[outbox.head as usize].frame;
+        let written_bytes = outbox.written_bytes;
+        let length = frames.bytes(first).len() as u32;
+        frames.retain(first, 1);
+        self.clear(outbox, frames, false);
+        self.append(outbox, first, length);
+        outbox.written_bytes = written_bytes;
+    }
+
+    fn pop(&mut self, outbox: &mut Outbox, frames: &mut Frames, length: usize) {
+        let at = outbox.head;
+        let node = self.nodes[at as usize];
+        outbox.head = node.next;
+        if outbox.head == NONE {
+            outbox.tail = NONE;
+        }
+        outbox.charged_bytes -= length as u32 + FRAME_CHARGE_BYTES;
+        outbox.written_bytes = 0;
+        frames.release(node.frame);
+        self.nodes[at as usize].next = self.free;
+        self.free = at;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn filled(lengths: &[usize]) -> (Nodes, Frames, Outbox) {
+        let (mut nodes, mut frames, mut outbox) =
+            (Nodes::default(), Frames::default(), Outbox::default());
+        for &length in lengths {
+            let frame = frames.own(vec![0; length].into());
+            frames.retain(frame, 1);
+            nodes.append(&mut outbox, frame, length as u32);
+        }
+        (nodes, frames, outbox)
+    }
+
+    #[test]
+    fn frames_leave_in_order_however_the_socket_takes_them() {
+        let (mut nodes, mut frames, mut outbox) = filled(&[10, 1, 5]);
+        nodes.advance(&mut outbox, &mut frames, 4);
+        assert_eq!((outbox.written_bytes(), frames.len()), (4, 3));
+        nodes.advance(&mut outbox, &mut frames, 8);
+        assert_eq!((outbox.written_bytes(), frames.len()), (1, 1));
+        nodes.advance(&mut outbox, &mut frames, 4);
+        assert!(outbox.is_empty() && frames.is_empty());
+        assert_eq!(outbox.charged_bytes(), 0);
+    }
+
+    #[test]
+    fn a_frame_that_was_begun_survives_clearing() {
+        let (mut nodes, mut frames, mut outbox) = filled(&[10, 20]);
+        nodes.advance(&mut outbox, &mut frames, 3);
+        nodes.clear(&mut outbox, &mut frames, true);
+        assert_eq!((outbox.written_bytes(), frames.len()), (3, 1));
+        assert_eq!(outbox.charged_bytes(), 10 + FRAME_CHARGE_BYTES);
+        nodes.clear(&mut outbox, &mut frames, false);
+        assert!(frames.is_empty());
+    }
+}

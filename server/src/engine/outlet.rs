@@ -1,0 +1,173 @@
+//! Everything a fan-out touches: records, outboxes, frames, and the list of connections to write to.
+
+use std::sync::Arc;
+
+use fanfare_wire::event::DataKind;
+use slab::Slab;
+
+use super::conn::{Conn, flag};
+use super::outbox::{FRAME_CHARGE_BYTES, Nodes};
+use crate::hub::frames::{FrameId, Frames};
+use crate::hub::topics::Member;
+use crate::hub::update::{Update, Variant};
+
+/// Up to this length a frame is copied beside others into one write; a longer one is written from where it lies.
+const COPY_BYTES_MAX: usize = 16 * 1024;
+/// How much is offered to a socket at once when frames are copied together.
+const WRITE_BYTES_MAX: usize = 64 * 1024;
+
+/// The output side of a shard's connections.
+#[derive(Debug)]
+pub(super) struct Outlet {
+    pub(super) conns: Slab<Conn>,
+    pub(super) frames: Frames,
+    nodes: Nodes,
+    outbox_bytes_max: u32,
+    /// Connections with new output, each once.
+    pub(super) dirty: Vec<u32>,
+    /// Connections whose outbox was full when something came for them; may name one twice.
+    pub(super) overflowed: Vec<u32>,
+    scratch: Vec<u8>,
+}
+
+impl Outlet {
+    pub(super) fn new(connections_max: usize, outbox_bytes_max: u32) -> Outlet {
+        Outlet {
+            conns: Slab::with_capacity(connections_max),
+            frames: Frames::default(),
+            nodes: Nodes::default(),
+            outbox_bytes_max,
+            dirty: Vec::new(),
+            overflowed: Vec::new(),
+            scratch: Vec::new(),
+        }
+    }
+
+    /// Queues one form of `update` to every member of a column; returns how many took it.
+    pub(super) fn fan_out(
+        &mut self,
+        members: &[Member],
+        update: &Arc<Update>,
+        variant: Variant,
+    ) -> u32 {
+        if members.is_empty() {
+            return 0;
+        }
+        let frame = self.frames.data(update.clone(), variant, DataKind::Update);
+        let bytes = self.frames.bytes(frame).len() as u32;
+        let mut taken = 0;
+        for entry in members {
+            taken += u32::from(self.append(entry.member.0, frame, bytes));
+        }
+        self.frames.retain(frame, taken);
+        self.frames.drop_unheld(frame);
+        taken
+    }
+
+    /// Queues one form of `update` to one connection.
+    pub(super) fn push_data(
+        &mut self,
+        index: u32,
+        update: &Arc<Update>,
+        variant: Variant,
+        kind: DataKind,
+    ) {
+        let frame = self.frames.data(update.clone(), variant, kind);
+        self.push(index, frame);
+    }
+
+    /// Queues bytes of the connection's own: a whole frame, or an HTTP answer.
+    pub(super) fn push_own(&mut self, index: u32, bytes: &[u8]) {
+        let frame = self.frames.own(bytes.into());
+        self.push(index, frame);
+    }
+
+    /// Queues a registered frame to one connection; one that nobody takes is freed.
+    pub(super) fn push(&mut self, index: u32, frame: FrameId) {
+        let bytes = self.frames.bytes(frame).len() as u32;
+        if self.append(index, frame, bytes) {
+            self.frames.retain(frame, 1);
+        }
+        self.frames.drop_unheld(frame);
+    }
+
+    /// Queues the last frame of a connection: no limit applies, and what waits can be dropped before it.
+    pub(super) fn push_last(&mut self, index: u32, bytes: &[u8], drop_waiting: bool) {
+        let conn = &mut self.conns[index as usize];
+        if drop_waiting {
+            self.nodes.clear(&mut conn.outbox, &mut self.frames, true);
+        }
+        let frame = self.frames.own(bytes.into());
+        self.frames.retain(frame, 1);
+        self.nodes
+            .append(&mut conn.outbox, frame, bytes.len() as u32);
+        self.mark(index);
+    }
+
+    /// The bytes to offer to the connection's socket next; empty when nothing waits.
+    pub(super) fn offer(&mut self, index: u32) -> &[u8] {
+        let outbox = &self.conns[index as usize].outbox;
+        let mut waiting = self.nodes.frames(outbox);
+        let Some(first) = waiting.next() else {
+            return &[];
+        };
+        let first = &self.frames.bytes(first)[outbox.written_bytes()..];
+        let Some(second) = waiting.next() else {
+            return first;
+        };
+        if first.len() > COPY_BYTES_MAX {
+            return first;
+        }
+        self.scratch.clear();
+        self.scratch.extend_from_slice(first);
+        for frame in std::iter::once(second).chain(waiting) {
+            let bytes = self.frames.bytes(frame);
+            if bytes.len() > COPY_BYTES_MAX || self.scratch.len() + bytes.len() > WRITE_BYTES_MAX {
+                break;
+            }
+            self.scratch.extend_from_slice(bytes);
+        }
+        &self.scratch
+    }
+
+    /// The socket took `taken` of the bytes offered.
+    pub(super) fn advance(&mut self, index: u32, taken: usize) {
+        self.nodes.advance(
+            &mut self.conns[index as usize].outbox,
+            &mut self.frames,
+            taken,
+        );
+    }
+
+    /// Forgets all that waits for a connection.
+    pub(super) fn clear(&mut self, index: u32) {
+        self.nodes.clear(
+            &mut self.conns[index as usize].outbox,
+            &mut self.frames,
+            false,
+        );
+    }
+
+    fn append(&mut self, index: u32, frame: FrameId, bytes: u32) -> bool {
+        let conn = &mut self.conns[index as usize];
+        if conn.outbox.charged_bytes() + bytes + FRAME_CHARGE_BYTES > self.outbox_bytes_max {
+            self.overflowed.push(index);
+            return false;
+        }
+        self.nodes.append(&mut conn.outbox, frame, bytes);
+        if conn.flags & (flag::DIRTY | flag::BLOCKED) == 0 {
+            conn.flags |= flag::DIRTY;
+            self.dirty.push(index);
+        }
+        true
+    }
+
+    /// Puts a connection on the list of those to write to, unless its socket is known to take nothing.
+    pub(super) fn mark(&mut self, index: u32) {
+        let conn = &mut self.conns[index as usize];
+        if conn.flags & (flag::DIRTY | flag::BLOCKED) == 0 {
+            conn.flags |= flag::DIRTY;
+            self.dirty.push(index);
+        }
+    }
+}

@@ -1,0 +1,93 @@
+//! What a message means, by the door its connection came in through.
+
+use fanfare_wire::code::ErrorCode;
+use fanfare_wire::command;
+use fanfare_wire::event::{self, Hello};
+use fanfare_wire::frame::{self, Opcode};
+use fanfare_wire::reader::Item;
+
+use super::Engine;
+use super::conn::{Door, Stage};
+use crate::hub::mail::Request;
+use crate::hub::update::{Form, Payload};
+
+impl Engine {
+    /// One message or control frame of an open or closing connection.
+    pub(super) fn on_item(&mut self, index: u32, item: Item<'_>) {
+        let conn = &self.outlet.conns[index as usize];
+        // After our Close only theirs means anything (RFC 6455, section 5.5.1).
+        if conn.stage == Stage::Closing && !matches!(item, Item::Close(_)) {
+            return;
+        }
+        match (item, conn.door) {
+            (Item::Close(close), _) => self.on_peer_close(index, close),
+            (Item::Ping(payload), _) => self.push_frame(index, Opcode::Pong, payload),
+            (Item::Pong(_), _) => {}
+            (Item::Text(text), Door::Echo) => self.push_frame(index, Opcode::Text, text.as_bytes()),
+            (Item::Binary(bytes), Door::Echo) => self.push_frame(index, Opcode::Binary, bytes),
+            (Item::Text(text), Door::Room) => {
+                self.publish_to_room(index, Form::Text, text.as_bytes())
+            }
+            (Item::Binary(bytes), Door::Room) => self.publish_to_room(index, Form::Binary, bytes),
+            (Item::Text(text), _) => self.on_text(index, text),
+            (Item::Binary(_), _) => {
+                let message = "commands are text frames";
+                self.say(index, |out| {
+                    event::put_error(out, None, ErrorCode::BadJson, message)
+                });
+            }
+        }
+    }
+
+    fn on_text(&mut self, index: u32, text: &str) {
+        self.counters.messages_in += 1;
+        if text == "ping" {
+            return self.push_frame(index, Opcode::Text, b"pong");
+        }
+        match command::parse(text) {
+            Ok(parsed) => self.on_command(index, parsed.id, parsed.command),
+            Err(error) => self.say(index, |out| {
+                event::put_error(out, error.id, error.code, &error.message)
+            }),
+        }
+    }
+
+    fn publish_to_room(&mut self, index: u32, form: Form, bytes: &[u8]) {
+        self.counters.messages_in += 1;
+        let cold = self.outlet.conns[index as usize].cold.as_ref();
+        let Some(room) = cold.and_then(|cold| cold.room.clone()) else {
+            debug_assert!(false, "a room's connection knows its topic");
+            return;
+        };
+        self.ask_for(
+            index,
+            Request::Publish {
+                topic: room,
+                payload: Payload::new(form, bytes),
+                key: None,
+                answer: None,
+            },
+        );
+    }
+
+    pub(super) fn say_hello(&mut self, index: u32) {
+        let conn = self.outlet.conns[index as usize].generation;
+        let hello = Hello {
+            conn: &format!("{:x}-{:x}", self.hub.shard().0, conn),
+            time_us: self.now.wall_us,
+            heartbeat_s: self.settings.heartbeat_ms.div_ceil(1000),
+            auth: "none",
+            subscriptions: self.settings.subscriptions_max,
+            frame_bytes: self.settings.frame_bytes_max,
+            // 0: no limit is set.
+            commands_per_s: 0,
+        };
+        self.say(index, |out| event::put_hello(out, &hello));
+    }
+
+    fn push_frame(&mut self, index: u32, opcode: Opcode, payload: &[u8]) {
+        self.frame.clear();
+        frame::put_frame(&mut self.frame, opcode, payload);
+        self.outlet.push_own(index, &self.frame);
+    }
+}
