@@ -1,0 +1,15 @@
+//! fanfare: a push server that holds a million WebSocket connections on one small machine and tells all of them at once.
+//!
+//! Imports run one way: `cli → server → reactor → engine → hub → wire`. Engine and hub know no socket and no clock, so
+//! a simulation can drive them as the reactor does.
+
+pub mod clock;
+pub mod config;
+pub mod engine;
+pub mod feed;
+pub mod feeder;
+pub mod hub;
+pub mod mesh;
+pub mod reactor;
+pub mod server;
+pub mod shards;

@@ -1,0 +1,351 @@
+//! The event loop of one shard, and the only place that knows sockets.
+//!
+//! [`Reactor::run`] is the whole loop. Sockets are registered once, edge-triggered, for both directions; nothing is
+//! re-registered later. What the sockets said goes to the engine's doors; what the engine wants is asked for at the
+//! end of the tick, so that all that came together leaves together.
+
+mod accept;
+mod listen;
+pub mod sys;
+
+use std::io::{self, ErrorKind, Read, Write};
+use std::net::Shutdown;
+use std::sync::Arc;
+use std::sync::atomic::AtomicUsize;
+use std::time::Duration;
+
+use mio::net::TcpStream;
+use mio::{Events, Interest, Poll, Token};
+
+use crate::clock::{Clock, Now};
+use crate::engine::{ConnId, Counters, Engine, SocketOp};
+use crate::hub::mail::{Mail, ShardId};
+use crate::mesh::Mesh;
+use accept::Door;
+pub use listen::Listen;
+
+/// The token of a shard's waker; no connection's generation and place come to it.
+pub const WAKER: Token = Token(usize::MAX);
+/// Listeners count down from here.
+const LISTENERS: usize = usize::MAX - 1;
+/// The shard's one read buffer.
+const READ_BUFFER_BYTES: usize = 64 * 1024;
+/// What one connection may send before others have their turn.
+const READ_TURN_BYTES: usize = 256 * 1024;
+/// How long the shard sleeps while mail that nobody takes waits.
+const JAM_RETRY: Duration = Duration::from_millis(1);
+/// Beyond the close timeout, how long a stopping shard waits for its last connections.
+const STOP_GRACE_MS: u64 = 500;
+
+/// What a reactor needs to know.
+#[derive(Clone, Debug)]
+pub struct Plan {
+    /// The addresses, every shard on all of them.
+    pub listen: Vec<Listen>,
+    /// Most connections of the whole server.
+    pub connections_max: usize,
+    /// Most connections of this shard: what its table of open files has room for.
+    pub shard_connections_max: usize,
+    /// How long a close handshake may take, milliseconds.
+    pub close_timeout_ms: u32,
+}
+
+/// One shard's event loop.
+pub struct Reactor {
+    me: ShardId,
+    poll: Poll,
+    engine: Engine,
+    mesh: Arc<Mesh>,
+    clock: Clock,
+    door: Door,
+    /// Sockets by connection index.
+    streams: Vec<Option<TcpStream>>,
+    /// Connections that may have more to read, and whether their end of stream is known to be near.
+    readable: Vec<(ConnId, bool)>,
+    buffer: Box<[u8]>,
+    plan: Plan,
+    /// When the shard is to end at the latest, once it was told to.
+    stop_at_us: Option<u64>,
+}
+
+impl Reactor {
+    /// A reactor around an engine. To be made on its own thread, after the thread has
+    /// [a file table of its own](sys::unshare_files); `poll` was made before, with [`WAKER`] registered.
+    ///
+    /// # Errors
+    /// When it cannot listen.
+    pub fn new(
+        me: ShardId,
+        poll: Poll,
+        engine: Engine,
+        mesh: Arc<Mesh>,
+        clock: Clock,
+        plan: Plan,
+        live: Arc<AtomicUsize>,
+    ) -> io::Result<Reactor> {
+        let mut door = Door::new(&plan, live);
+        door.open(poll.registry())?;
+        Ok(Reactor {
+            me,
+            poll,
+            engine,
+            mesh,
+            clock,
+            door,
+            streams: Vec::with_capacity(plan.shard_connections_max),
+            readable: Vec::new(),
+            buffer: vec![0; READ_BUFFER_BYTES].into(),
+            plan,
+            stop_at_us: None,
+        })
+    }
+
+    /// Serves until the mesh says stop and the last connection is told; returns the shard's counts.
+    ///
+    /// # Errors
+    /// When polling fails, which leaves nothing to go on with.
+    pub fn run(mut self) -> io::Result<Counters> {
+        let mut events = Events::with_capacity(1024);
+        loop {
+            let now = self.wait(&mut events)?;
+            self.take_events(now, &events);
+            self.accept_ready(now);
+            self.read_ready(now);
+            self.take_mail(now);
+            self.advance_time(now);
+            self.post_mail();
+            self.flush_dirty(now);
+            self.serve_sockets();
+            self.engine.end_tick();
+            if self.is_over(now) {
+                return Ok(self.engine.counters().clone());
+            }
+        }
+    }
+
+    /// Sleeps until there is something to do.
+    fn wait(&mut self, events: &mut Events) -> io::Result<Now> {
+        let congested = self.engine.is_congested();
+        let timeout = match self.timeout(congested) {
+            Some(Duration::ZERO) => Some(Duration::ZERO),
+            other if self.mesh.fall_asleep(self.me, !congested) => other,
+            _ => Some(Duration::ZERO),
+        };
+        match self.poll.poll(events, timeout) {
+            Err(error) if error.kind() == ErrorKind::Interrupted => {}
+            other => other?,
+        }
+        self.mesh.wake_up(self.me);
+        Ok(self.clock.now())
+    }
+
+    fn timeout(&mut self, congested: bool) -> Option<Duration> {
+        if congested {
+            return Some(JAM_RETRY);
+        }
+        if !self.readable.is_empty()
+            || self.door.has_waiting()
+            || self.engine.outgoing().waiting() > 0
+        {
+            return Some(Duration::ZERO);
+        }
+        let next_step = self
+            .engine
+            .next_time_us()
+            .saturating_sub(self.clock.now().mono_us);
+        let busy = self.engine.connection_count() > 0
+            || self.stop_at_us.is_some()
+            || self.door.is_closed();
+        busy.then(|| Duration::from_micros(next_step.max(1)))
+    }
+
+    fn take_events(&mut self, now: Now, events: &Events) {
+        for event in events {
+            match event.token() {
+                WAKER => {}
+                Token(listener) if listener > LISTENERS - self.plan.listen.len() => {
+                    self.door.on_ready(LISTENERS - listener);
+                }
+                Token(token) => {
+                    let id = ConnId {
+                        index: token as u32,
+                        generation: (token >> 32) as u32,
+                    };
+                    if event.is_writable() {
+                        self.engine.on_writable(id);
+                    }
+                    if event.is_readable() || event.is_read_closed() || event.is_error() {
+                        self.readable
+                            .push((id, event.is_read_closed() || event.is_error()));
+                    }
+                }
+            }
+        }
+        if self.mesh.is_stopping() && self.stop_at_us.is_none() {
+            self.door.close(self.poll.registry());
+            self.engine.on_shutdown(now);
+            let patience_ms = u64::from(self.plan.close_timeout_ms) + STOP_GRACE_MS;
+            self.stop_at_us = Some(now.mono_us + patience_ms * 1000);
+        }
+    }
+
+    fn accept_ready(&mut self, now: Now) {
+        let Reactor {
+            door,
+            engine,
+            streams,
+            poll,
+            ..
+        } = self;
+        door.accept(
+            now,
+            poll.registry(),
+            engine.connection_count(),
+            |stream, refuse| {
+                let id = engine.on_open(now, refuse);
+                let index = id.index as usize;
+                if index >= streams.len() {
+                    streams.resize_with(index + 1, || None);
+                }
+                let stream = streams[index].insert(stream);
+                let token = Token((id.generation as usize) << 32 | index);
+                if let Err(error) =
+                    poll.registry()
+                        .register(stream, token, Interest::READABLE | Interest::WRITABLE)
+                {
+                    tracing::warn!(%error, "a connection cannot be watched");
+                    engine.on_failure(now, id);
+                }
+            },
+        );
+    }
+
+    fn read_ready(&mut self, now: Now) {
+        let mut turn = std::mem::take(&mut self.readable);
+        turn.retain(|&(id, ending)| self.read(now, id, ending));
+        self.readable = turn;
+    }
+
+    /// Reads one connection until it has no more, or its turn is over. True: it may have more.
+    fn read(&mut self, now: Now, id: ConnId, ending: bool) -> bool {
+        if !self.engine.is_current(id) {
+            return false;
+        }
+        if !self.engine.may_read(id) {
+            return true;
+        }
+        let Some(stream) = &mut self.streams[id.index as usize] else {
+            return false;
+        };
+        let mut turn_bytes = 0;
+        while turn_bytes < READ_TURN_BYTES {
+            match stream.read(&mut self.buffer) {
+                Ok(0) => {
+                    self.engine.on_end(now, id);
+                    return false;
+                }
+                Ok(count) => {
+                    self.engine.on_bytes(now, id, &mut self.buffer[..count]);
+                    turn_bytes += count;
+                    // Less than was asked for: the socket is empty (epoll(7)), which saves the call that would say so.
+                    if count < self.buffer.len() && !ending {
+                        return false;
+                    }
+                }
+                Err(error) if error.kind() == ErrorKind::WouldBlock => return false,
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(_) => {
+                    self.engine.on_failure(now, id);
+                    return false;
+                }
+            }
+        }
+        true
+    }
+
+    fn take_mail(&mut self, now: Now) {
+        for mail in self.mesh.take(self.me, !self.engine.is_congested()) {
+            self.engine.on_mail(now, mail);
+        }
+        self.engine.on_mail(now, Mail::default());
+    }
+
+    fn advance_time(&mut self, now: Now) {
+        if now.mono_us >= self.engine.next_time_us() {
+            self.engine.on_time(now);
+        }
+    }
+
+    /// Hands the tick's mail over; what an addressee has no room for stays, and makes this shard hold back.
+    fn post_mail(&mut self) {
+        let mut congested = false;
+        for shard in self.engine.outgoing().addressees() {
+            if shard == self.me {
+                continue;
+            }
+            let mail = self.engine.outgoing().take(shard);
+            let refused = self.mesh.post(shard, mail);
+            congested |= !refused.is_empty();
+            self.engine.outgoing().put_back(shard, refused);
+        }
+        self.engine.set_congested(congested);
+    }
+
+    fn flush_dirty(&mut self, now: Now) {
+        while let Some(id) = self.engine.poll_dirty() {
+            self.flush(now, id);
+        }
+    }
+
+    fn flush(&mut self, now: Now, id: ConnId) {
+        let Some(stream) = &mut self.streams[id.index as usize] else {
+            return;
+        };
+        loop {
+            let bytes = self.engine.poll_write(id);
+            if bytes.is_empty() {
+                return self.engine.on_flushed(id);
+            }
+            let offered = bytes.len();
+            match stream.write(bytes) {
+                Ok(taken) => {
+                    self.engine.on_written(now, id, offered, taken);
+                    if taken < offered {
+                        return;
+                    }
+                }
+                Err(error) if error.kind() == ErrorKind::WouldBlock => {
+                    return self.engine.on_written(now, id, offered, 0);
+                }
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(_) => return self.engine.on_failure(now, id),
+            }
+        }
+    }
+
+    fn serve_sockets(&mut self) {
+        while let Some((id, op)) = self.engine.poll_socket() {
+            let place = &mut self.streams[id.index as usize];
+            match op {
+                SocketOp::Close => {
+                    // Dropping it closes it, and takes it off the poll: no other table holds it.
+                    *place = None;
+                    self.door.on_closed();
+                }
+                SocketOp::ShutdownWrite => {
+                    if let Some(stream) = place
+                        && stream.shutdown(Shutdown::Write).is_err()
+                    {
+                        // The peer is gone already; reading will say so.
+                        self.readable.push((id, true));
+                    }
+                }
+            }
+        }
+    }
+
+    fn is_over(&self, now: Now) -> bool {
+        self.stop_at_us
+            .is_some_and(|at_us| self.engine.connection_count() == 0 || now.mono_us >= at_us)
+    }
+}

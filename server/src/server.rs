@@ -1,0 +1,280 @@
+//! From a validated [`Config`] to running shards, and back to an exit code.
+
+use std::hash::{BuildHasher, Hasher, RandomState};
+use std::io::Write;
+use std::num::NonZeroUsize;
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::sync::atomic::AtomicUsize;
+use std::sync::mpsc;
+use std::thread::{self, JoinHandle};
+
+use anyhow::{Context, bail};
+use mio::{Poll, Waker};
+use signal_hook::consts::{SIGINT, SIGTERM};
+use signal_hook::iterator::Signals;
+
+use crate::clock::Clock;
+use crate::config::Config;
+use crate::engine::disconnect::LABEL_NAMES;
+use crate::engine::{Counters, Engine};
+use crate::feed::{self, Sink};
+use crate::feeder::Feeder;
+use crate::hub::Charter;
+use crate::hub::mail::ShardId;
+use crate::mesh::{Mesh, Wake};
+use crate::reactor::{self, Listen, Plan, Reactor, sys};
+use crate::shards::Division;
+
+/// Open files that a shard needs beside its connections, its listeners and the others' pollers: standard streams, signals, refusals.
+const RESERVED_FILES: usize = 64;
+
+/// Runs the server until a signal ends it. A second signal ends it at once.
+///
+/// Prints `listening on ws://…` for each address, then `ready`, to standard output.
+///
+/// # Errors
+/// What the operator must mend: an address that cannot be had, a limit that is too low.
+pub fn run(config: Config) -> anyhow::Result<ExitCode> {
+    let open_files =
+        sys::raise_open_files_limit().context("cannot read the limit on open files")?;
+    let cores = thread::available_parallelism().map_or(1, NonZeroUsize::get);
+    let reserved = RESERVED_FILES + config.listen.len();
+    let division = Division::plan(
+        config.max_connections,
+        cores,
+        open_files as usize,
+        reserved,
+        config.shards,
+    )?;
+    tracing::info!("{division}");
+
+    let listen = probe(&config)?;
+    let (mesh, polls) = weave(division.shards)?;
+    let mesh = Arc::new(mesh);
+    let charter = charter(&config, division.shards);
+    let plan = Plan {
+        listen: listen.clone(),
+        connections_max: config.max_connections,
+        shard_connections_max: division.shard_connections_max,
+        close_timeout_ms: config.settings.close_timeout_ms,
+    };
+    end_on_signals(&mesh)?;
+    let shards = start_shards(&config, &mesh, &charter, &plan, polls)?;
+    announce(&listen)?;
+    let feeds = start_feeds(&config, &mesh, &charter)?;
+    let total = join(shards, &mesh)?;
+    for feed in feeds {
+        // A feed reports its own troubles; that it panicked would have ended the process.
+        let _ = feed.join();
+    }
+    report(&total);
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Makes sure that every address can be had, and learns the port that a `:0` becomes.
+fn probe(config: &Config) -> anyhow::Result<Vec<Listen>> {
+    let listen = |&address| {
+        let listen = Listen {
+            address,
+            backlog: config.backlog,
+            recv_buffer: config.recv_buffer,
+            send_buffer: config.send_buffer,
+        };
+        let bound = listen
+            .probe()
+            .with_context(|| format!("cannot listen on {address}"))?;
+        Ok(Listen {
+            address: bound,
+            ..listen
+        })
+    };
+    config.listen.iter().map(listen).collect()
+}
+
+/// Makes all pollers and wakers. Before the shards have file tables of their own, so that each can wake every other.
+fn weave(shards: u16) -> anyhow::Result<(Mesh, Vec<Poll>)> {
+    let mut polls = Vec::new();
+    let mut wakes: Vec<Wake> = Vec::new();
+    for _ in 0..shards {
+        let poll = Poll::new().context("cannot make a poller")?;
+        let waker = Waker::new(poll.registry(), reactor::WAKER).context("cannot make a waker")?;
+        wakes.push(Box::new(move || {
+            // An eventfd write fails only when its counter is full, and then the shard is awake.
+            let _ = waker.wake();
+        }));
+        polls.push(poll);
+    }
+    Ok((Mesh::new(wakes), polls))
+}
+
+fn charter(config: &Config, shards: u16) -> Charter {
+    let seed = RandomState::new().build_hasher().finish();
+    Charter {
+        shards,
+        seed,
+        epoch: base36(seed >> 32).into(),
+        topics_per_owner_max: config.settings.topics_max.div_ceil(u32::from(shards)),
+    }
+}
+
+/// The first signal stops the server in order, the second at once.
+fn end_on_signals(mesh: &Arc<Mesh>) -> anyhow::Result<()> {
+    let mut signals = Signals::new([SIGTERM, SIGINT]).context("cannot catch signals")?;
+    let mesh = mesh.clone();
+    thread::Builder::new()
+        .name("signals".into())
+        .spawn(move || {
+            let mut stopping = false;
+            for signal in signals.forever() {
+                if std::mem::replace(&mut stopping, true) {
+                    // The shell's convention for an end by signal.
+                    std::process::exit(128 + signal);
+                }
+                tracing::info!(signal, "stopping; once more ends at once");
+                mesh.stop();
+            }
+        })?;
+    Ok(())
+}
+
+type Shard = JoinHandle<std::io::Result<Counters>>;
+
+fn start_shards(
+    config: &Config,
+    mesh: &Arc<Mesh>,
+    charter: &Charter,
+    plan: &Plan,
+    polls: Vec<Poll>,
+) -> anyhow::Result<Vec<Shard>> {
+    let settings = Arc::new(config.settings.clone());
+    let live = Arc::new(AtomicUsize::new(0));
+    let clock = Clock::start();
+    let (ready, is_ready) = mpsc::channel();
+    let mut shards = Vec::new();
+    for (number, poll) in polls.into_iter().enumerate() {
+        let me = ShardId(number as u16);
+        let (mesh, live, ready, plan) = (mesh.clone(), live.clone(), ready.clone(), plan.clone());
+        let (charter, settings) = (charter.clone(), settings.clone());
+        let shard = thread::Builder::new()
+            .name(format!("shard-{number}"))
+            .spawn(move || {
+                let started = sys::unshare_files().and_then(|()| {
+                    let engine = Engine::new(me, charter, settings, plan.shard_connections_max);
+                    Reactor::new(me, poll, engine, mesh, clock, plan, live)
+                });
+                match started {
+                    Ok(reactor) => {
+                        let _ = ready.send(Ok(()));
+                        reactor.run()
+                    }
+                    Err(error) => {
+                        let _ = ready.send(Err(error));
+                        Ok(Counters::default())
+                    }
+                }
+            })?;
+        shards.push(shard);
+    }
+    drop(ready);
+    for started in is_ready {
+        if let Err(error) = started {
+            mesh.stop();
+            return Err(error).context("a shard cannot start");
+        }
+    }
+    Ok(shards)
+}
+
+fn announce(listen: &[Listen]) -> anyhow::Result<()> {
+    let mut out = std::io::stdout().lock();
+    for listen in listen {
+        writeln!(out, "listening on ws://{}", listen.address)?;
+    }
+    writeln!(out, "ready")?;
+    out.flush()?;
+    Ok(())
+}
+
+fn start_feeds(
+    config: &Config,
+    mesh: &Arc<Mesh>,
+    charter: &Charter,
+) -> anyhow::Result<Vec<JoinHandle<()>>> {
+    let mut feeds = Vec::new();
+    if let Some(replay) = config.replay.clone() {
+        feeds.push(start_feed("replay", mesh, charter, move |sink| {
+            feed::replay::run(&replay, sink).map(|report| tracing::info!(?report, "replay ended"))
+        })?);
+    }
+    if let Some(sim) = config.sim.clone() {
+        feeds.push(start_feed("sim", mesh, charter, move |sink| {
+            feed::sim::run(&sim, sink);
+            Ok(())
+        })?);
+    }
+    Ok(feeds)
+}
+
+/// A feed on a thread of its own. One that fails is reported, and the server goes on.
+fn start_feed(
+    name: &'static str,
+    mesh: &Arc<Mesh>,
+    charter: &Charter,
+    run: impl FnOnce(&mut dyn Sink) -> anyhow::Result<()> + Send + 'static,
+) -> anyhow::Result<JoinHandle<()>> {
+    let mut sink = Feeder::new(mesh.clone(), charter.clone());
+    let feed = thread::Builder::new().name(name.into()).spawn(move || {
+        if let Err(error) = run(&mut sink) {
+            tracing::error!("{name}: {error:#}");
+        }
+    })?;
+    Ok(feed)
+}
+
+/// Waits for all shards; one that failed ends the others.
+fn join(shards: Vec<Shard>, mesh: &Mesh) -> anyhow::Result<Counters> {
+    let mut total = Counters::default();
+    for shard in shards {
+        match shard.join() {
+            Ok(Ok(counters)) => total.add(&counters),
+            Ok(Err(error)) => {
+                mesh.stop();
+                return Err(error).context("a shard failed");
+            }
+            Err(_) => bail!("a shard panicked"),
+        }
+    }
+    Ok(total)
+}
+
+fn report(total: &Counters) {
+    let reasons: Vec<String> = (LABEL_NAMES.iter().zip(total.disconnects))
+        .filter(|(_, count)| *count > 0)
+        .map(|(label, count)| format!("{label} {count}"))
+        .collect();
+    tracing::info!(
+        opened = total.opened,
+        upgraded = total.upgraded,
+        messages_in = total.messages_in,
+        updates_in = total.updates_in,
+        deliveries = total.deliveries,
+        bytes_in = total.bytes_in,
+        bytes_out = total.bytes_out,
+        disconnects = reasons.join(", "),
+        "stopped"
+    );
+}
+
+fn base36(mut number: u64) -> String {
+    let mut digits = Vec::new();
+    loop {
+        digits.push(b"0123456789abcdefghijklmnopqrstuvwxyz"[(number % 36) as usize]);
+        number /= 36;
+        if number == 0 {
+            break;
+        }
+    }
+    digits.reverse();
+    digits.into_iter().map(char::from).collect()
+}
