@@ -1,21 +1,14 @@
-//! From what was written to what is meant: defaults filled in, bounds checked, and back again for `--check-config`.
+//! From what was written to what is meant: defaults filled in, bounds checked.
 
 use std::ops::RangeInclusive;
-use std::path::PathBuf;
 
-use anyhow::{Context as _, bail, ensure};
+use anyhow::{Context as _, ensure};
 
-use super::{Bytes, Config, Millis, Options, Shards};
+use super::{Bytes, Config, Millis, Options, feeds};
 use crate::engine::{Route, Settings, Target};
-use crate::feed::{Replay, Sim};
 
-/// The name of the recording that is part of the program.
-const BUILT_IN: &str = "builtin";
 const SHARDS_MAX: usize = 1024;
 const KERNEL_BUFFER_BYTES: RangeInclusive<u64> = 1 << 10..=1 << 30;
-/// A shard addresses its topics with 32 bits less a few marks; a million symbols are already a burst of a million frames.
-const SYMBOLS_MAX: u32 = 1_000_000;
-const SIM_SEED: u64 = 1;
 
 impl Config {
     /// Fills in defaults and checks everything that can be checked without touching a file or a socket.
@@ -38,59 +31,12 @@ impl Config {
             send_buffer: kernel_buffer("send-buffer", options.send_buffer)?,
             log: options.log_format.unwrap_or_default(),
             log_level: options.log_level.unwrap_or_default(),
-            replay: replay(options)?,
-            sim: sim(options)?,
+            replay: feeds::replay(options)?,
+            sim: feeds::sim(options)?,
         };
         check_network(&config)?;
         check_timeouts(&config.settings)?;
         Ok(config)
-    }
-
-    /// The options that give this configuration, nothing left out.
-    #[must_use]
-    pub fn to_options(&self, routes: &[String]) -> Options {
-        let settings = &self.settings;
-        let replay = self.replay.as_ref();
-        let sim = self.sim.as_ref();
-        Options {
-            listen: self.listen.clone(),
-            shards: Some(Shards(self.shards)),
-            max_connections: Some(self.max_connections),
-            backlog: Some(self.backlog),
-            recv_buffer: self.recv_buffer.map(|bytes| Bytes(bytes.into())),
-            send_buffer: self.send_buffer.map(|bytes| Bytes(bytes.into())),
-            route: routes.to_vec(),
-            echo: Some(settings.echo),
-            replay: replay.map(|replay| {
-                replay
-                    .path
-                    .as_ref()
-                    .map_or_else(|| BUILT_IN.to_owned(), |path| path.display().to_string())
-            }),
-            topic_column: replay.and_then(|replay| replay.topic_column.clone()),
-            time_column: replay.and_then(|replay| replay.time_column.clone()),
-            topic_prefix: replay.map(|replay| replay.topic_prefix.clone()),
-            speed: replay.map(|replay| replay.speed),
-            repeat: replay.map(|replay| replay.repeat),
-            sim: sim.map(|sim| sim.symbols),
-            sim_seed: sim.map(|sim| sim.seed),
-            sim_rate: sim.map(|sim| sim.rate),
-            max_frame_bytes: Some(Bytes(settings.frame_bytes_max)),
-            max_message_bytes: Some(Bytes(settings.message_bytes_max as u64)),
-            max_fragments: Some(settings.fragments_max),
-            max_subscriptions: Some(settings.subscriptions_max),
-            max_topics: Some(settings.topics_max),
-            max_outbox_bytes: Some(Bytes(settings.outbox_bytes_max.into())),
-            max_head_bytes: Some(Bytes(settings.head_bytes_max as u64)),
-            handshake_timeout: Some(Millis(settings.handshake_timeout_ms)),
-            ping_interval: Some(Millis(settings.ping_interval_ms)),
-            idle_timeout: Some(Millis(settings.idle_timeout_ms)),
-            heartbeat: Some(Millis(settings.heartbeat_ms)),
-            slow_timeout: Some(Millis(settings.slow_timeout_ms)),
-            close_timeout: Some(Millis(settings.close_timeout_ms)),
-            log_format: Some(self.log),
-            log_level: Some(self.log_level),
-        }
     }
 }
 
@@ -177,79 +123,6 @@ fn routes(texts: &[String], echo: bool) -> anyhow::Result<Vec<Route>> {
     Ok(routes)
 }
 
-fn replay(options: &Options) -> anyhow::Result<Option<Replay>> {
-    let Some(file) = &options.replay else {
-        let idle = [
-            ("topic-column", options.topic_column.is_some()),
-            ("time-column", options.time_column.is_some()),
-            ("topic-prefix", options.topic_prefix.is_some()),
-            ("speed", options.speed.is_some()),
-            ("loop", options.repeat.is_some()),
-        ];
-        refuse_idle(&idle, "replay")?;
-        return Ok(None);
-    };
-    let speed = options.speed.unwrap_or(1.0);
-    ensure!(
-        speed.is_finite() && speed > 0.0,
-        "speed must be above zero, not {speed}"
-    );
-    let topic_prefix = options.topic_prefix.clone().unwrap_or_default();
-    // A prefix may end in a dot, so it is judged with a topic behind it.
-    fanfare_wire::topic::check_topic(&format!("{topic_prefix}x"))
-        .with_context(|| format!("topic-prefix {topic_prefix:?} begins no topic"))?;
-    ensure!(
-        !topic_prefix.starts_with('$'),
-        "topic-prefix: topics that begin with '$' belong to the server"
-    );
-    Ok(Some(Replay {
-        path: (file != BUILT_IN).then(|| PathBuf::from(file)),
-        topic_column: options.topic_column.clone(),
-        time_column: options.time_column.clone(),
-        topic_prefix,
-        speed,
-        repeat: options.repeat.unwrap_or(false),
-    }))
-}
-
-fn sim(options: &Options) -> anyhow::Result<Option<Sim>> {
-    let Some(symbols) = options.sim else {
-        let idle = [
-            ("sim-seed", options.sim_seed.is_some()),
-            ("sim-rate", options.sim_rate.is_some()),
-        ];
-        refuse_idle(&idle, "sim")?;
-        return Ok(None);
-    };
-    ensure!(
-        (1..=SYMBOLS_MAX).contains(&symbols),
-        "sim must be between 1 and {SYMBOLS_MAX} symbols, not {symbols}"
-    );
-    let rate = options.sim_rate.unwrap_or(2.0 * f64::from(symbols));
-    ensure!(
-        rate.is_finite() && rate > 0.0,
-        "sim-rate must be above zero, not {rate}"
-    );
-    let seed = options.sim_seed.unwrap_or(SIM_SEED);
-    ensure!(
-        i64::try_from(seed).is_ok(),
-        "sim-seed must be below 2^63, as any number in a config file"
-    );
-    Ok(Some(Sim {
-        symbols,
-        seed,
-        rate,
-    }))
-}
-
-/// A setting without the feed it belongs to would do nothing, which is hardly what was meant.
-fn refuse_idle(settings: &[(&str, bool)], feed: &str) -> anyhow::Result<()> {
-    match settings.iter().find(|(_, given)| *given) {
-        Some((key, _)) => bail!("{key} does nothing without {feed}"),
-        None => Ok(()),
-    }
-}
-
 fn check_network(config: &Config) -> anyhow::Result<()> {
     for (index, address) in config.listen.iter().enumerate() {
         let twice = address.port() != 0 && config.listen[..index].contains(address);
@@ -294,22 +167,11 @@ fn check_timeouts(settings: &Settings) -> anyhow::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::file;
-    use clap::{Args as _, Command, FromArgMatches as _};
-
-    fn options(flags: &[&str]) -> Options {
-        let command = Options::augment_args(Command::new("serve"));
-        let flags = std::iter::once("serve").chain(flags.iter().copied());
-        Options::from_arg_matches(
-            &command
-                .try_get_matches_from(flags)
-                .expect("flags that exist"),
-        )
-        .unwrap()
-    }
+    use crate::config::feeds::SIM_SEED;
+    use crate::feed::Sim;
 
     fn lower(flags: &[&str]) -> Result<Config, String> {
-        Config::from_options(&options(flags)).map_err(|error| format!("{error:#}"))
+        Config::from_options(&Options::from_flags(flags)).map_err(|error| format!("{error:#}"))
     }
 
     #[test]
@@ -440,76 +302,6 @@ mod tests {
         ] {
             let error = lower(flags).expect_err(part);
             assert!(error.contains(part) && !error.contains('\n'), "{error}");
-        }
-    }
-
-    /// Options in which everything is set.
-    fn full() -> Options {
-        let flags = [
-            "--replay=x.csv",
-            "--topic-column=a",
-            "--time-column=b",
-            "--topic-prefix=p.",
-            "--sim=3",
-            "--recv-buffer=8k",
-            "--send-buffer=9k",
-            "--route=/a=/raw",
-            "--shards=2",
-        ];
-        let options = options(&flags);
-        Config::from_options(&options)
-            .unwrap()
-            .to_options(&options.route)
-    }
-
-    #[test]
-    fn every_serve_flag_has_a_config_key_and_every_key_a_flag() {
-        let table = toml::Table::try_from(full()).unwrap();
-        let mut written: Vec<&String> = table.keys().collect();
-        let mut flags = file::keys();
-        written.sort();
-        flags.sort();
-        assert_eq!(written, flags.iter().collect::<Vec<_>>());
-    }
-
-    #[test]
-    fn the_effective_configuration_written_as_toml_gives_the_same_configuration() {
-        let full = full();
-        let read: Options = toml::from_str(&full.to_toml().unwrap()).unwrap();
-        assert_eq!(read, full);
-        let config = Config::from_options(&read).unwrap();
-        assert_eq!(config.to_options(&full.route), full);
-        let default = Config::default();
-        assert_eq!(
-            Config::from_options(&default.to_options(&[])).unwrap(),
-            default
-        );
-    }
-
-    #[test]
-    fn the_defaults_in_the_help_are_the_defaults() {
-        let mut options = Config::default().to_options(&[]);
-        options.repeat = Some(false);
-        options.speed = Some(1.0);
-        options.sim_seed = Some(SIM_SEED);
-        let table = toml::Table::try_from(options).unwrap();
-        let command = Options::augment_args(Command::new("serve"));
-        for arg in command.get_arguments() {
-            let key = arg.get_long().expect("every option is a long flag");
-            let help = arg
-                .get_help()
-                .expect("every option has a help text")
-                .to_string();
-            let told = help
-                .split_once("[default: ")
-                .map(|(_, rest)| rest.trim_end_matches(']').to_owned());
-            let meant = table.get(key).map(|value| match value {
-                toml::Value::String(text) => text.clone(),
-                toml::Value::Array(texts) => texts[0].as_str().unwrap().to_owned(),
-                toml::Value::Float(number) => number.to_string(),
-                other => other.to_string(),
-            });
-            assert_eq!(told, meant, "--{key}");
         }
     }
 }

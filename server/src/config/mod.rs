@@ -11,6 +11,8 @@ use std::path::Path;
 use crate::engine::Settings;
 use crate::feed;
 
+mod effective;
+mod feeds;
 mod file;
 mod lower;
 mod options;

@@ -215,3 +215,16 @@ where
 
     deserializer.deserialize_any(OneOrMany(std::marker::PhantomData))
 }
+
+#[cfg(test)]
+impl Options {
+    /// What `fanfare serve` with these flags would read.
+    pub(super) fn from_flags(flags: &[&str]) -> Options {
+        use clap::FromArgMatches as _;
+
+        let command = Options::augment_args(clap::Command::new("serve"));
+        let arguments = std::iter::once("serve").chain(flags.iter().copied());
+        let matches = command.try_get_matches_from(arguments);
+        Options::from_arg_matches(&matches.expect("flags that exist")).expect("values that fit")
+    }
+}

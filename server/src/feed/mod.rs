@@ -15,6 +15,7 @@ pub mod replay;
 mod row;
 mod row_time;
 pub mod sim;
+mod source;
 mod symbols;
 #[cfg(test)]
 mod testing;

@@ -6,8 +6,8 @@
 use std::ops::ControlFlow;
 use std::time::{Duration, Instant};
 
-use super::recording::{self, Recording};
-use super::{Replay, Report, Sink};
+use super::recording::Recording;
+use super::{Replay, Report, Sink, source};
 
 /// Between the passes of a file whose rows all have one time.
 const STEP_WITHOUT_GAP: Duration = Duration::from_secs(1);
@@ -19,7 +19,7 @@ const AHEAD_MAX: Duration = Duration::from_secs(100 * 365 * 86_400);
 /// # Errors
 /// What the operator has to change, naming the file and, where it helps, its columns.
 pub fn check(replay: &Replay) -> anyhow::Result<()> {
-    recording::check(replay)
+    source::check(replay)
 }
 
 /// Publishes the file until its end, or for ever when it repeats, or until `sink` breaks.

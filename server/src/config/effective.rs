@@ -1,0 +1,131 @@
+//! A configuration written out as options again, nothing left to defaults: what `--check-config` prints.
+
+use super::feeds::BUILT_IN;
+use super::{Bytes, Config, Millis, Options, Shards};
+
+impl Config {
+    /// The options that give this configuration, nothing left out.
+    #[must_use]
+    pub fn to_options(&self, routes: &[String]) -> Options {
+        let settings = &self.settings;
+        let replay = self.replay.as_ref();
+        let sim = self.sim.as_ref();
+        Options {
+            listen: self.listen.clone(),
+            shards: Some(Shards(self.shards)),
+            max_connections: Some(self.max_connections),
+            backlog: Some(self.backlog),
+            recv_buffer: self.recv_buffer.map(|bytes| Bytes(bytes.into())),
+            send_buffer: self.send_buffer.map(|bytes| Bytes(bytes.into())),
+            route: routes.to_vec(),
+            echo: Some(settings.echo),
+            replay: replay.map(|replay| {
+                replay
+                    .path
+                    .as_ref()
+                    .map_or_else(|| BUILT_IN.to_owned(), |path| path.display().to_string())
+            }),
+            topic_column: replay.and_then(|replay| replay.topic_column.clone()),
+            time_column: replay.and_then(|replay| replay.time_column.clone()),
+            topic_prefix: replay.map(|replay| replay.topic_prefix.clone()),
+            speed: replay.map(|replay| replay.speed),
+            repeat: replay.map(|replay| replay.repeat),
+            sim: sim.map(|sim| sim.symbols),
+            sim_seed: sim.map(|sim| sim.seed),
+            sim_rate: sim.map(|sim| sim.rate),
+            max_frame_bytes: Some(Bytes(settings.frame_bytes_max)),
+            max_message_bytes: Some(Bytes(settings.message_bytes_max as u64)),
+            max_fragments: Some(settings.fragments_max),
+            max_subscriptions: Some(settings.subscriptions_max),
+            max_topics: Some(settings.topics_max),
+            max_outbox_bytes: Some(Bytes(settings.outbox_bytes_max.into())),
+            max_head_bytes: Some(Bytes(settings.head_bytes_max as u64)),
+            handshake_timeout: Some(Millis(settings.handshake_timeout_ms)),
+            ping_interval: Some(Millis(settings.ping_interval_ms)),
+            idle_timeout: Some(Millis(settings.idle_timeout_ms)),
+            heartbeat: Some(Millis(settings.heartbeat_ms)),
+            slow_timeout: Some(Millis(settings.slow_timeout_ms)),
+            close_timeout: Some(Millis(settings.close_timeout_ms)),
+            log_format: Some(self.log),
+            log_level: Some(self.log_level),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::feeds::SIM_SEED;
+    use crate::config::file;
+    use clap::{Args as _, Command};
+
+    /// Options in which everything is set.
+    fn full() -> Options {
+        let flags = [
+            "--replay=x.csv",
+            "--topic-column=a",
+            "--time-column=b",
+            "--topic-prefix=p.",
+            "--sim=3",
+            "--recv-buffer=8k",
+            "--send-buffer=9k",
+            "--route=/a=/raw",
+            "--shards=2",
+        ];
+        let options = Options::from_flags(&flags);
+        Config::from_options(&options)
+            .unwrap()
+            .to_options(&options.route)
+    }
+
+    #[test]
+    fn every_serve_flag_has_a_config_key_and_every_key_a_flag() {
+        let table = toml::Table::try_from(full()).unwrap();
+        let mut written: Vec<&String> = table.keys().collect();
+        let mut flags = file::keys();
+        written.sort();
+        flags.sort();
+        assert_eq!(written, flags.iter().collect::<Vec<_>>());
+    }
+
+    #[test]
+    fn the_effective_configuration_written_as_toml_gives_the_same_configuration() {
+        let full = full();
+        let read: Options = toml::from_str(&full.to_toml().unwrap()).unwrap();
+        assert_eq!(read, full);
+        let config = Config::from_options(&read).unwrap();
+        assert_eq!(config.to_options(&full.route), full);
+        let default = Config::default();
+        assert_eq!(
+            Config::from_options(&default.to_options(&[])).unwrap(),
+            default
+        );
+    }
+
+    #[test]
+    fn the_defaults_in_the_help_are_the_defaults() {
+        let mut options = Config::default().to_options(&[]);
+        options.repeat = Some(false);
+        options.speed = Some(1.0);
+        options.sim_seed = Some(SIM_SEED);
+        let table = toml::Table::try_from(options).unwrap();
+        let command = Options::augment_args(Command::new("serve"));
+        for arg in command.get_arguments() {
+            let key = arg.get_long().expect("every option is a long flag");
+            let help = arg
+                .get_help()
+                .expect("every option has a help text")
+                .to_string();
+            let told = help
+                .split_once("[default: ")
+                .map(|(_, rest)| rest.trim_end_matches(']').to_owned());
+            let meant = table.get(key).map(|value| match value {
+                toml::Value::String(text) => text.clone(),
+                toml::Value::Array(texts) => texts[0].as_str().unwrap().to_owned(),
+                toml::Value::Float(number) => number.to_string(),
+                other => other.to_string(),
+            });
+            assert_eq!(told, meant, "--{key}");
+        }
+    }
+}
