@@ -3,6 +3,8 @@
 //! Imports run one way: `cli → server → reactor → engine → hub → wire`. Engine and hub know no socket and no clock, so
 //! a simulation can drive them as the reactor does.
 
+pub mod cli;
+pub mod client;
 pub mod clock;
 pub mod config;
 pub mod engine;

@@ -166,6 +166,8 @@ fn start_shards(
                 match started {
                     Ok(reactor) => {
                         let _ = ready.send(Ok(()));
+                        // Whoever waits for all shards waits until every sender is gone.
+                        drop(ready);
                         reactor.run()
                     }
                     Err(error) => {
