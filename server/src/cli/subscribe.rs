@@ -13,7 +13,6 @@ use crate::client::{Client, Received, Url};
 const EXAMPLES: &str = "\
 Examples:
   fanfare sub ws://127.0.0.1:9001/ws AAPL MSFT        whole events, snapshots first
-  fanfare sub ws://127.0.0.1:9001/ws 'px.fx.*'        every topic of one filter
   fanfare sub --raw ws://127.0.0.1:9001/ws AAPL       the payloads alone
   fanfare sub --count 1 --raw ws://127.0.0.1:9001/ws AAPL   the last value, then exit
 
@@ -26,7 +25,7 @@ pub(super) struct Args {
     /// Where the server listens, for example ws://127.0.0.1:9001/ws
     url: Url,
 
-    /// Topics, or filters with '*' (one segment) and '>' (the rest)
+    /// Topics
     #[arg(required = true, value_name = "TOPIC", value_parser = parse_filter)]
     topics: Vec<String>,
 

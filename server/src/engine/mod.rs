@@ -20,7 +20,14 @@ mod outlet;
 mod session;
 pub mod settings;
 mod subscribe;
+#[cfg(test)]
+pub(crate) mod testing;
 mod timeouts;
+
+#[cfg(test)]
+mod model_test;
+#[cfg(test)]
+mod tests;
 
 use std::sync::Arc;
 

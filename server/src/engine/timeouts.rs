@@ -173,13 +173,18 @@ impl Engine {
             }
         }
         let ping_after_ms = spread(settings.ping_interval_ms, index);
-        if settings.ping_interval_ms > 0 && !self.outlet.conns[index as usize].has(flag::PINGED) {
-            if silent_ms >= ping_after_ms {
-                let frame = self.ping(shared);
-                self.outlet.push(index, frame);
-                self.outlet.conns[index as usize].flags |= flag::PINGED;
-            } else {
+        if settings.ping_interval_ms > 0 {
+            let pinged = self.outlet.conns[index as usize].has(flag::PINGED);
+            if silent_ms < ping_after_ms {
                 wait(ping_after_ms - silent_ms);
+            } else {
+                if !pinged {
+                    let frame = self.ping(shared);
+                    self.outlet.push(index, frame);
+                    self.outlet.conns[index as usize].flags |= flag::PINGED;
+                }
+                // If a pong comes right away, the next ping is due then.
+                wait(ping_after_ms);
             }
         }
         Some(next_ms)

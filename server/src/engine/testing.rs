@@ -1,0 +1,263 @@
+//! A small world for tests: several engines, mail between them, and clients whose sockets are byte queues.
+//!
+//! It does what the reactor does, with a clock that the test moves. A client takes what its window allows, so a stalled
+//! reader is a window of 0.
+
+use std::sync::Arc;
+
+use fanfare_wire::frame::{self, Opcode};
+use fanfare_wire::reader::{Item, Limits, Reader, Role};
+
+use super::settings::Settings;
+use super::{ConnId, Engine, SocketOp};
+use crate::clock::Now;
+use crate::hub::Charter;
+use crate::hub::mail::{Mail, ShardId};
+
+pub(crate) const KEY: &str = "dGhlIHNhbXBsZSBub25jZQ==";
+
+/// Engines, their clients, and the time.
+pub(crate) struct World {
+    pub(crate) engines: Vec<Engine>,
+    pub(crate) clients: Vec<Client>,
+    pub(crate) now: Now,
+    /// Mail between different shards is held back while set.
+    pub(crate) mail_stopped: bool,
+}
+
+/// A client's number in its world.
+pub(crate) type ClientId = usize;
+
+/// One client and its side of the connection.
+pub(crate) struct Client {
+    shard: usize,
+    pub(crate) id: ConnId,
+    /// Bytes it will still take; `None` = all.
+    pub(crate) window: Option<usize>,
+    /// What it has taken.
+    pub(crate) taken: Vec<u8>,
+    pub(crate) half_closed: bool,
+    pub(crate) closed: bool,
+}
+
+/// What a client has been told.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Heard {
+    Text(String),
+    Binary(Vec<u8>),
+    Ping,
+    Pong(Vec<u8>),
+    Close(Option<u16>),
+}
+
+impl World {
+    pub(crate) fn new(shards: u16, settings: Settings) -> World {
+        let settings = Arc::new(settings);
+        let charter =
+            Charter { shards, seed: 42, epoch: "e1".into(), topics_per_owner_max: settings.topics_max };
+        let engine = |shard| Engine::new(ShardId(shard), charter.clone(), settings.clone(), 64);
+        World {
+            engines: (0..shards).map(engine).collect(),
+            clients: Vec::new(),
+            now: Now { mono_us: 1_000_000, wall_us: 1_790_000_000_000_000 },
+            mail_stopped: false,
+        }
+    }
+
+    /// Accepts a connection that has sent nothing yet.
+    pub(crate) fn open(&mut self, shard: usize) -> ClientId {
+        self.open_as(shard, false)
+    }
+
+    pub(crate) fn open_as(&mut self, shard: usize, refuse: bool) -> ClientId {
+        let id = self.engines[shard].on_open(self.now, refuse);
+        let client = Client { shard, id, window: None, taken: Vec::new(), half_closed: false, closed: false };
+        self.clients.push(client);
+        self.clients.len() - 1
+    }
+
+    /// A connection upgraded at `path`; the 101 is taken off.
+    pub(crate) fn connect(&mut self, shard: usize, path: &str) -> ClientId {
+        let client = self.open(shard);
+        self.send(client, upgrade(path).as_bytes());
+        self.settle();
+        let head = self.take_head(client);
+        assert!(head.starts_with("HTTP/1.1 101"), "{head}");
+        client
+    }
+
+    /// The same, with the hello taken off.
+    pub(crate) fn connect_ws(&mut self, shard: usize) -> ClientId {
+        let client = self.connect(shard, "/ws");
+        let hello = self.texts(client);
+        assert!(hello.len() == 1 && hello[0].starts_with(r#"{"type":"hello""#), "{hello:?}");
+        client
+    }
+
+    /// Bytes from a client, as one read.
+    pub(crate) fn send(&mut self, client: ClientId, bytes: &[u8]) {
+        let client = &self.clients[client];
+        self.engines[client.shard].on_bytes(self.now, client.id, &mut bytes.to_vec());
+    }
+
+    /// A text message from a client, carried out with all its consequences.
+    pub(crate) fn say(&mut self, client: ClientId, text: &str) {
+        self.send(client, &masked(Opcode::Text, text.as_bytes()));
+        self.settle();
+    }
+
+    pub(crate) fn end(&mut self, client: ClientId) {
+        let client = &self.clients[client];
+        self.engines[client.shard].on_end(self.now, client.id);
+    }
+
+    /// Lets a stalled client take `bytes` more (or all).
+    pub(crate) fn open_window(&mut self, client: ClientId, bytes: Option<usize>) {
+        let client = &mut self.clients[client];
+        client.window = bytes;
+        self.engines[client.shard].on_writable(client.id);
+        self.settle();
+    }
+
+    pub(crate) fn pass_ms(&mut self, ms: u64) {
+        self.now.mono_us += ms * 1000;
+        self.now.wall_us += ms as i64 * 1000;
+        for engine in &mut self.engines {
+            engine.on_time(self.now);
+        }
+        self.settle();
+    }
+
+    /// Ticks until no engine has anything left to do.
+    pub(crate) fn settle(&mut self) {
+        while self.tick() {}
+    }
+
+    /// One tick of every engine. True: there is more to do.
+    pub(crate) fn tick(&mut self) -> bool {
+        let mut busy = false;
+        for shard in 0..self.engines.len() {
+            self.engines[shard].on_mail(self.now, Mail::default());
+            busy |= self.carry_mail(shard);
+            busy |= self.flush(shard);
+            self.engines[shard].end_tick();
+        }
+        busy
+    }
+
+    fn carry_mail(&mut self, from: usize) -> bool {
+        let mut carried = false;
+        for to in self.engines[from].outgoing().addressees() {
+            let mail = self.engines[from].outgoing().take(to);
+            if self.mail_stopped {
+                self.engines[from].outgoing().put_back(to, mail);
+                continue;
+            }
+            self.engines[usize::from(to.0)].on_mail(self.now, mail);
+            carried = true;
+        }
+        carried
+    }
+
+    fn flush(&mut self, shard: usize) -> bool {
+        let mut busy = false;
+        while let Some(id) = self.engines[shard].poll_dirty() {
+            busy = true;
+            let client = self.clients.iter_mut().find(|client| client.shard == shard && client.id == id);
+            let client = client.expect("the engine writes only to those who are there");
+            loop {
+                let bytes = self.engines[shard].poll_write(id);
+                if bytes.is_empty() {
+                    self.engines[shard].on_flushed(id);
+                    break;
+                }
+                let (offered, taken) = (bytes.len(), bytes.len().min(client.window.unwrap_or(usize::MAX)));
+                client.taken.extend_from_slice(&bytes[..taken]);
+                client.window = client.window.map(|window| window - taken);
+                self.engines[shard].on_written(self.now, id, offered, taken);
+                if taken < offered {
+                    break;
+                }
+            }
+        }
+        while let Some((id, op)) = self.engines[shard].poll_socket() {
+            busy = true;
+            let client = self.clients.iter_mut().find(|client| client.shard == shard && client.id == id);
+            let client = client.expect("the engine closes only those who are there");
+            match op {
+                SocketOp::ShutdownWrite => client.half_closed = true,
+                SocketOp::Close => client.closed = true,
+            }
+        }
+        busy
+    }
+
+    /// Takes an HTTP head off what the client was sent.
+    pub(crate) fn take_head(&mut self, client: ClientId) -> String {
+        let taken = &mut self.clients[client].taken;
+        let end = taken.windows(4).position(|bytes| bytes == b"\r\n\r\n").map_or(taken.len(), |at| at + 4);
+        String::from_utf8(taken.drain(..end).collect()).expect("heads are text")
+    }
+
+    /// Takes and decodes what the client was sent since.
+    pub(crate) fn heard(&mut self, client: ClientId) -> Vec<Heard> {
+        let limits =
+            Limits { role: Role::Client, frame_bytes_max: 1 << 24, message_bytes_max: 1 << 24, fragments_max: 1 };
+        let mut taken = std::mem::take(&mut self.clients[client].taken);
+        let mut heard = Vec::new();
+        let (mut reader, mut input) = (Reader::default(), &mut taken[..]);
+        while let Some(item) = reader.next(&limits, &mut input).expect("the server keeps the protocol") {
+            heard.push(match item {
+                Item::Text(text) => Heard::Text(text.into()),
+                Item::Binary(bytes) => Heard::Binary(bytes.into()),
+                Item::Ping(_) => Heard::Ping,
+                Item::Pong(payload) => Heard::Pong(payload.into()),
+                Item::Close(close) => Heard::Close(close.map(|close| close.code.0)),
+            });
+        }
+        heard
+    }
+
+    /// The same, where nothing but text is expected.
+    pub(crate) fn texts(&mut self, client: ClientId) -> Vec<String> {
+        let text = |heard| match heard {
+            Heard::Text(text) => text,
+            other => panic!("expected text, heard {other:?}"),
+        };
+        self.heard(client).into_iter().map(text).collect()
+    }
+
+    /// Everything that engines hold for connections; all zero when the last has left.
+    pub(crate) fn held(&self) -> [usize; 6] {
+        let mut held = [0; 6];
+        for engine in &self.engines {
+            let parts = [
+                engine.outlet.conns.len(),
+                engine.outlet.frames.len(),
+                engine.hub.subs.len(),
+                engine.hub.topics.len(),
+                engine.subscribes.len(),
+                engine.asks.len(),
+            ];
+            for (sum, part) in held.iter_mut().zip(parts) {
+                *sum += part;
+            }
+        }
+        held
+    }
+}
+
+/// A client's frame.
+pub(crate) fn masked(opcode: Opcode, payload: &[u8]) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    frame::put_masked_frame(&mut bytes, opcode, [1, 2, 3, 4], payload);
+    bytes
+}
+
+/// An upgrade request.
+pub(crate) fn upgrade(path: &str) -> String {
+    format!(
+        "GET {path} HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+         Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: {KEY}\r\n\r\n"
+    )
+}
