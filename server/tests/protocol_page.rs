@@ -1,0 +1,88 @@
+//! Executes the conversations of docs/PROTOCOL.md against the real server, with a client that is not ours.
+
+mod support;
+
+use std::time::Duration;
+
+use support::{Server, WebSocket};
+
+const PAGE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/PROTOCOL.md");
+
+/// One fenced block: the path it connects to, and its lines.
+struct Session {
+    path: String,
+    lines: Vec<String>,
+}
+
+fn sessions(page: &str) -> Vec<Session> {
+    let mut sessions = Vec::new();
+    let mut open: Option<Session> = None;
+    for line in page.lines() {
+        if let Some(path) = line.strip_prefix("```session ") {
+            open = Some(Session { path: path.into(), lines: Vec::new() });
+        } else if line == "```" {
+            sessions.extend(open.take());
+        } else if let Some(session) = &mut open {
+            session.lines.push(line.into());
+        }
+    }
+    sessions
+}
+
+/// Whether `text` is what the page says, `…` standing for anything.
+fn matches(pattern: &str, text: &str) -> bool {
+    let mut parts = pattern.split('…');
+    let first = parts.next().unwrap_or("");
+    let Some(mut rest) = text.strip_prefix(first) else { return false };
+    let mut last = None;
+    for part in parts {
+        let Some(at) = (if part.is_empty() { Some(rest.len()) } else { rest.find(part) }) else { return false };
+        rest = &rest[at + part.len()..];
+        last = Some(part);
+    }
+    // Without a `…` at its end, the pattern's end is the text's.
+    rest.is_empty() || last == Some("")
+}
+
+fn converse(socket: &mut WebSocket, session: &Session) {
+    for line in &session.lines {
+        if let Some(text) = line.strip_prefix("> ") {
+            socket.send_text(text);
+        } else if let Some(pattern) = line.strip_prefix("< ") {
+            let text = socket.next_text(Duration::from_secs(10));
+            assert!(matches(pattern, &text), "{}: expected\n  {pattern}\ngot\n  {text}", session.path);
+        } else {
+            panic!("a line that nobody says: {line}");
+        }
+    }
+}
+
+#[test]
+fn every_conversation_on_the_page_happens_as_written() {
+    let page = std::fs::read_to_string(PAGE).expect("the page");
+    let sessions = sessions(&page);
+    assert!(sessions.len() >= 6, "the page has conversations");
+    let server = Server::start(&[]);
+    for session in &sessions {
+        let mut socket = server.connect(&session.path);
+        converse(&mut socket, session);
+    }
+}
+
+#[test]
+fn every_example_of_a_command_is_a_command() {
+    let page = std::fs::read_to_string(PAGE).expect("the page");
+    let commands: Vec<&str> = page.lines().filter(|line| line.starts_with(r#"{"action":"#)).collect();
+    assert!(commands.len() >= 8, "the page has examples");
+    for text in commands {
+        assert!(fanfare_wire::command::parse(text).is_ok(), "{text}");
+    }
+}
+
+#[test]
+fn the_pattern_matches_what_it_should_and_nothing_else() {
+    assert!(matches(r#"{"a":…,"b":1}"#, r#"{"a":123,"b":1}"#));
+    assert!(matches(r#"{"a":…"#, r#"{"a":123,"b":1}"#));
+    assert!(!matches(r#"{"a":…,"b":1}"#, r#"{"a":123,"b":12}"#));
+    assert!(!matches("pong", "pong "));
+}
