@@ -35,7 +35,7 @@ const RESERVED_FILES: usize = 64;
 ///
 /// # Errors
 /// What the operator must mend: an address that cannot be had, a limit that is too low.
-pub fn run(config: Config) -> anyhow::Result<ExitCode> {
+pub fn run(config: &Config) -> anyhow::Result<ExitCode> {
     let open_files =
         sys::raise_open_files_limit().context("cannot read the limit on open files")?;
     let cores = thread::available_parallelism().map_or(1, NonZeroUsize::get);
@@ -49,10 +49,10 @@ pub fn run(config: Config) -> anyhow::Result<ExitCode> {
     )?;
     tracing::info!("{division}");
 
-    let listen = probe(&config)?;
+    let listen = probe(config)?;
     let (mesh, polls) = weave(division.shards)?;
     let mesh = Arc::new(mesh);
-    let charter = charter(&config, division.shards);
+    let charter = charter(config, division.shards);
     let plan = Plan {
         listen: listen.clone(),
         connections_max: config.max_connections,
@@ -60,9 +60,9 @@ pub fn run(config: Config) -> anyhow::Result<ExitCode> {
         close_timeout_ms: config.settings.close_timeout_ms,
     };
     end_on_signals(&mesh)?;
-    let shards = start_shards(&config, &mesh, &charter, &plan, polls)?;
+    let shards = start_shards(config, &mesh, &charter, &plan, polls)?;
     announce(&listen)?;
-    let feeds = start_feeds(&config, &mesh, &charter)?;
+    let feeds = start_feeds(config, &mesh, &charter)?;
     let total = join(shards, &mesh)?;
     for feed in feeds {
         // A feed reports its own troubles; that it panicked would have ended the process.

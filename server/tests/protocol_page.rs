@@ -19,7 +19,10 @@ fn sessions(page: &str) -> Vec<Session> {
     let mut open: Option<Session> = None;
     for line in page.lines() {
         if let Some(path) = line.strip_prefix("```session ") {
-            open = Some(Session { path: path.into(), lines: Vec::new() });
+            open = Some(Session {
+                path: path.into(),
+                lines: Vec::new(),
+            });
         } else if line == "```" {
             sessions.extend(open.take());
         } else if let Some(session) = &mut open {
@@ -33,10 +36,18 @@ fn sessions(page: &str) -> Vec<Session> {
 fn matches(pattern: &str, text: &str) -> bool {
     let mut parts = pattern.split('…');
     let first = parts.next().unwrap_or("");
-    let Some(mut rest) = text.strip_prefix(first) else { return false };
+    let Some(mut rest) = text.strip_prefix(first) else {
+        return false;
+    };
     let mut last = None;
     for part in parts {
-        let Some(at) = (if part.is_empty() { Some(rest.len()) } else { rest.find(part) }) else { return false };
+        let Some(at) = (if part.is_empty() {
+            Some(rest.len())
+        } else {
+            rest.find(part)
+        }) else {
+            return false;
+        };
         rest = &rest[at + part.len()..];
         last = Some(part);
     }
@@ -50,7 +61,11 @@ fn converse(socket: &mut WebSocket, session: &Session) {
             socket.send_text(text);
         } else if let Some(pattern) = line.strip_prefix("< ") {
             let text = socket.next_text(Duration::from_secs(10));
-            assert!(matches(pattern, &text), "{}: expected\n  {pattern}\ngot\n  {text}", session.path);
+            assert!(
+                matches(pattern, &text),
+                "{}: expected\n  {pattern}\ngot\n  {text}",
+                session.path
+            );
         } else {
             panic!("a line that nobody says: {line}");
         }
@@ -72,7 +87,10 @@ fn every_conversation_on_the_page_happens_as_written() {
 #[test]
 fn every_example_of_a_command_is_a_command() {
     let page = std::fs::read_to_string(PAGE).expect("the page");
-    let commands: Vec<&str> = page.lines().filter(|line| line.starts_with(r#"{"action":"#)).collect();
+    let commands: Vec<&str> = page
+        .lines()
+        .filter(|line| line.starts_with(r#"{"action":"#))
+        .collect();
     assert!(commands.len() >= 8, "the page has examples");
     for text in commands {
         assert!(fanfare_wire::command::parse(text).is_ok(), "{text}");

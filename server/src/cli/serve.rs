@@ -63,5 +63,5 @@ fn serve(args: &Args) -> anyhow::Result<ExitCode> {
         return Ok(ExitCode::SUCCESS);
     }
     log::init(config.log, config.log_level);
-    server::run(config)
+    server::run(&config)
 }

@@ -43,29 +43,34 @@ impl Engine {
             // One line may be as long as half a head: a token in the query is long, but leaves room for the headers.
             line_bytes_max: self.settings.head_bytes_max / 2,
         };
-        let kept = self.outlet.conns[index as usize]
-            .partial
-            .take()
-            .map(|partial| *partial);
-        let Some(Partial::Head(mut head)) = kept else {
-            return self.on_head(index, &limits, bytes);
-        };
-        head.extend_from_slice(bytes);
-        self.on_head(index, &limits, &mut head);
-    }
-
-    fn on_head(&mut self, index: u32, limits: &HeadLimits, bytes: &mut [u8]) {
-        let (outcome, head_bytes) = match handshake::parse_request(bytes, limits) {
-            Ok(None) => {
+        let Some(mut partial) = self.outlet.conns[index as usize].partial.take() else {
+            if !self.on_head(index, &limits, bytes) {
                 let partial = Partial::Head(bytes.to_vec());
                 self.outlet.conns[index as usize].partial = Some(Box::new(partial));
-                return;
             }
+            return;
+        };
+        let Partial::Head(head) = &mut *partial else {
+            debug_assert!(false, "before the upgrade only a head is kept");
+            return;
+        };
+        head.extend_from_slice(bytes);
+        // A head ends with a line, and has a bounded number of lines: one that comes byte by byte is not parsed for each byte.
+        let may_end = bytes.contains(&b'\n') || head.len() > limits.head_bytes_max;
+        if !may_end || !self.on_head(index, &limits, head) {
+            self.outlet.conns[index as usize].partial = Some(partial);
+        }
+    }
+
+    /// Carries out the request whose head `bytes` begin with. False: it is incomplete.
+    fn on_head(&mut self, index: u32, limits: &HeadLimits, bytes: &mut [u8]) -> bool {
+        let (outcome, head_bytes) = match handshake::parse_request(bytes, limits) {
+            Ok(None) => return false,
             Ok(Some((request, head_bytes))) => (self.decide(index, &request), head_bytes),
-            Err(error) => (
-                Outcome::Answer(Answer::plain(error.status(), format!("{error}\n"))),
-                0,
-            ),
+            Err(error) => {
+                let answer = Answer::plain(error.status(), format!("{error}\n"));
+                (Outcome::Answer(answer), 0)
+            }
         };
         match outcome {
             Outcome::Upgrade { door, room } => {
@@ -87,6 +92,7 @@ impl Engine {
                 self.end_after_answer(index, why);
             }
         }
+        true
     }
 
     /// Where a request leads. For an upgrade, the 101 is left in `self.frame`.

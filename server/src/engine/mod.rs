@@ -303,7 +303,7 @@ impl Engine {
 
     /// The next connection with output to write in this tick.
     pub fn poll_dirty(&mut self) -> Option<ConnId> {
-        while let Some(index) = self.outlet.dirty.pop() {
+        while let Some(index) = self.outlet.next_dirty() {
             let conn = &mut self.outlet.conns[index as usize];
             conn.flags &= !flag::DIRTY;
             if conn.stage != Stage::Gone {

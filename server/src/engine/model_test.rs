@@ -48,15 +48,26 @@ fn check_streams(world: &mut World, client: usize, streams: &mut HashMap<String,
             let end = text[at..].find([',', '}', ']'])? + at;
             Some(text[at..end].trim_matches('"').to_owned())
         };
-        let (Some(topic), Some(seq)) = (field("topic"), field("seq").and_then(|seq| seq.parse::<u64>().ok())) else {
+        let (Some(topic), Some(seq)) = (
+            field("topic"),
+            field("seq").and_then(|seq| seq.parse::<u64>().ok()),
+        ) else {
             continue;
         };
         let stream = streams.entry(topic).or_default();
         match text.split('"').nth(3) {
             Some("subscribed") => stream.at = Some(seq),
-            Some("snapshot") => assert_eq!(stream.at, Some(seq), "a snapshot is of the ack's seq: {text}"),
+            Some("snapshot") => assert_eq!(
+                stream.at,
+                Some(seq),
+                "a snapshot is of the ack's seq: {text}"
+            ),
             Some("update") => {
-                assert_eq!(stream.at.map(|at| at + 1), Some(seq), "no hole, no repeat: {text}");
+                assert_eq!(
+                    stream.at.map(|at| at + 1),
+                    Some(seq),
+                    "no hole, no repeat: {text}"
+                );
                 stream.at = Some(seq);
             }
             _ => {}

@@ -23,8 +23,9 @@ pub(super) struct Outlet {
     pub(super) frames: Frames,
     nodes: Nodes,
     outbox_bytes_max: u32,
-    /// Connections with new output, each once.
-    pub(super) dirty: Vec<u32>,
+    /// Connections with new output, each once; those before `dirty_at` have been taken.
+    dirty: Vec<u32>,
+    dirty_at: usize,
     /// Connections whose outbox was full when something came for them; may name one twice.
     pub(super) overflowed: Vec<u32>,
     scratch: Vec<u8>,
@@ -38,6 +39,7 @@ impl Outlet {
             nodes: Nodes::default(),
             outbox_bytes_max,
             dirty: Vec::new(),
+            dirty_at: 0,
             overflowed: Vec::new(),
             scratch: Vec::new(),
         }
@@ -102,6 +104,17 @@ impl Outlet {
         self.nodes
             .append(&mut conn.outbox, frame, bytes.len() as u32);
         self.mark(index);
+    }
+
+    /// Takes the next connection with new output, the first marked first.
+    pub(super) fn next_dirty(&mut self) -> Option<u32> {
+        let next = self.dirty.get(self.dirty_at).copied();
+        self.dirty_at += 1;
+        if next.is_none() {
+            self.dirty.clear();
+            self.dirty_at = 0;
+        }
+        next
     }
 
     /// The bytes to offer to the connection's socket next; empty when nothing waits.

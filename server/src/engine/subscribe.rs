@@ -174,7 +174,7 @@ impl Engine {
             subscribe.missing -= 1;
             if subscribe.missing == 0 {
                 let subscribe = self.subscribes.remove(key as usize);
-                self.complete(subscribe);
+                self.complete(&subscribe);
             }
         }
     }
@@ -226,7 +226,7 @@ impl Engine {
             .filter(|topic| topics[*topic].stage == TopicStage::Joining)
             .collect();
         if joining.is_empty() {
-            return self.complete(subscribe);
+            return self.complete(&subscribe);
         }
         if self.congested {
             self.outlet.conns[index as usize].flags |= super::flag::PAUSED;
@@ -239,7 +239,7 @@ impl Engine {
     }
 
     /// All owners have answered: membership, ack, and what each topic opens with.
-    fn complete(&mut self, subscribe: Subscribe) {
+    fn complete(&mut self, subscribe: &Subscribe) {
         let open = self
             .current(subscribe.conn)
             .is_some_and(|conn| conn.stage == Stage::Open);
@@ -248,8 +248,8 @@ impl Engine {
             let conn = &mut self.outlet.conns[index as usize];
             conn.pending_topics -= subscribe.wants.len() as u32;
             let door = conn.door;
-            let (granted, faults) = self.grant(index, &subscribe);
-            self.acknowledge_subscribe(index, door, &subscribe, &granted, &faults);
+            let (granted, faults) = self.grant(index, subscribe);
+            self.acknowledge_subscribe(index, door, subscribe, &granted, &faults);
             for granted in &granted {
                 self.open_topic(index, door, granted);
             }

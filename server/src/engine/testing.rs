@@ -53,13 +53,20 @@ pub(crate) enum Heard {
 impl World {
     pub(crate) fn new(shards: u16, settings: Settings) -> World {
         let settings = Arc::new(settings);
-        let charter =
-            Charter { shards, seed: 42, epoch: "e1".into(), topics_per_owner_max: settings.topics_max };
+        let charter = Charter {
+            shards,
+            seed: 42,
+            epoch: "e1".into(),
+            topics_per_owner_max: settings.topics_max,
+        };
         let engine = |shard| Engine::new(ShardId(shard), charter.clone(), settings.clone(), 64);
         World {
             engines: (0..shards).map(engine).collect(),
             clients: Vec::new(),
-            now: Now { mono_us: 1_000_000, wall_us: 1_790_000_000_000_000 },
+            now: Now {
+                mono_us: 1_000_000,
+                wall_us: 1_790_000_000_000_000,
+            },
             mail_stopped: false,
         }
     }
@@ -71,7 +78,14 @@ impl World {
 
     pub(crate) fn open_as(&mut self, shard: usize, refuse: bool) -> ClientId {
         let id = self.engines[shard].on_open(self.now, refuse);
-        let client = Client { shard, id, window: None, taken: Vec::new(), half_closed: false, closed: false };
+        let client = Client {
+            shard,
+            id,
+            window: None,
+            taken: Vec::new(),
+            half_closed: false,
+            closed: false,
+        };
         self.clients.push(client);
         self.clients.len() - 1
     }
@@ -90,7 +104,10 @@ impl World {
     pub(crate) fn connect_ws(&mut self, shard: usize) -> ClientId {
         let client = self.connect(shard, "/ws");
         let hello = self.texts(client);
-        assert!(hello.len() == 1 && hello[0].starts_with(r#"{"type":"hello""#), "{hello:?}");
+        assert!(
+            hello.len() == 1 && hello[0].starts_with(r#"{"type":"hello""#),
+            "{hello:?}"
+        );
         client
     }
 
@@ -163,7 +180,10 @@ impl World {
         let mut busy = false;
         while let Some(id) = self.engines[shard].poll_dirty() {
             busy = true;
-            let client = self.clients.iter_mut().find(|client| client.shard == shard && client.id == id);
+            let client = self
+                .clients
+                .iter_mut()
+                .find(|client| client.shard == shard && client.id == id);
             let client = client.expect("the engine writes only to those who are there");
             loop {
                 let bytes = self.engines[shard].poll_write(id);
@@ -171,7 +191,10 @@ impl World {
                     self.engines[shard].on_flushed(id);
                     break;
                 }
-                let (offered, taken) = (bytes.len(), bytes.len().min(client.window.unwrap_or(usize::MAX)));
+                let (offered, taken) = (
+                    bytes.len(),
+                    bytes.len().min(client.window.unwrap_or(usize::MAX)),
+                );
                 client.taken.extend_from_slice(&bytes[..taken]);
                 client.window = client.window.map(|window| window - taken);
                 self.engines[shard].on_written(self.now, id, offered, taken);
@@ -182,7 +205,10 @@ impl World {
         }
         while let Some((id, op)) = self.engines[shard].poll_socket() {
             busy = true;
-            let client = self.clients.iter_mut().find(|client| client.shard == shard && client.id == id);
+            let client = self
+                .clients
+                .iter_mut()
+                .find(|client| client.shard == shard && client.id == id);
             let client = client.expect("the engine closes only those who are there");
             match op {
                 SocketOp::ShutdownWrite => client.half_closed = true,
@@ -195,18 +221,28 @@ impl World {
     /// Takes an HTTP head off what the client was sent.
     pub(crate) fn take_head(&mut self, client: ClientId) -> String {
         let taken = &mut self.clients[client].taken;
-        let end = taken.windows(4).position(|bytes| bytes == b"\r\n\r\n").map_or(taken.len(), |at| at + 4);
+        let end = taken
+            .windows(4)
+            .position(|bytes| bytes == b"\r\n\r\n")
+            .map_or(taken.len(), |at| at + 4);
         String::from_utf8(taken.drain(..end).collect()).expect("heads are text")
     }
 
     /// Takes and decodes what the client was sent since.
     pub(crate) fn heard(&mut self, client: ClientId) -> Vec<Heard> {
-        let limits =
-            Limits { role: Role::Client, frame_bytes_max: 1 << 24, message_bytes_max: 1 << 24, fragments_max: 1 };
+        let limits = Limits {
+            role: Role::Client,
+            frame_bytes_max: 1 << 24,
+            message_bytes_max: 1 << 24,
+            fragments_max: 1,
+        };
         let mut taken = std::mem::take(&mut self.clients[client].taken);
         let mut heard = Vec::new();
         let (mut reader, mut input) = (Reader::default(), &mut taken[..]);
-        while let Some(item) = reader.next(&limits, &mut input).expect("the server keeps the protocol") {
+        while let Some(item) = reader
+            .next(&limits, &mut input)
+            .expect("the server keeps the protocol")
+        {
             heard.push(match item {
                 Item::Text(text) => Heard::Text(text.into()),
                 Item::Binary(bytes) => Heard::Binary(bytes.into()),

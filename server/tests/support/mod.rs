@@ -33,12 +33,17 @@ impl Server {
         let lines = lines_of(child.stdout.take().expect("its standard output"));
         let mut address = None;
         loop {
-            let line = lines.recv_timeout(PATIENCE).expect("the server becomes ready");
+            let line = lines
+                .recv_timeout(PATIENCE)
+                .expect("the server becomes ready");
             if let Some(at) = line.strip_prefix("listening on ws://") {
                 address = at.parse().ok();
             }
             if line == "ready" {
-                return Server { child, address: address.expect("an address before ready") };
+                return Server {
+                    child,
+                    address: address.expect("an address before ready"),
+                };
             }
         }
     }
@@ -51,21 +56,27 @@ impl Server {
     /// The same, where the upgrade may be refused.
     pub fn try_connect(&self, path: &str) -> Result<WebSocket, Box<tungstenite::Error>> {
         let stream = TcpStream::connect(self.address).expect("the server accepts");
-        stream.set_read_timeout(Some(PATIENCE)).expect("a timeout can be set");
+        stream
+            .set_read_timeout(Some(PATIENCE))
+            .expect("a timeout can be set");
         let mut config = WebSocketConfig::default();
         config.max_message_size = Some(16 << 20);
         config.max_frame_size = Some(16 << 20);
         match client_with_config(format!("ws://{}{path}", self.address), stream, Some(config)) {
             Ok((socket, _)) => Ok(WebSocket { socket }),
             Err(tungstenite::HandshakeError::Failure(error)) => Err(Box::new(error)),
-            Err(tungstenite::HandshakeError::Interrupted(_)) => panic!("the upgrade takes too long"),
+            Err(tungstenite::HandshakeError::Interrupted(_)) => {
+                panic!("the upgrade takes too long")
+            }
         }
     }
 
     /// A plain connection.
     pub fn dial(&self) -> TcpStream {
         let stream = TcpStream::connect(self.address).expect("the server accepts");
-        stream.set_read_timeout(Some(PATIENCE)).expect("a timeout can be set");
+        stream
+            .set_read_timeout(Some(PATIENCE))
+            .expect("a timeout can be set");
         stream
     }
 
@@ -76,7 +87,9 @@ impl Server {
 
     /// Sends it a signal by name, as kill(1) does.
     pub fn signal(&self, name: &str) {
-        let done = Command::new("kill").args([&format!("-{name}"), &self.pid().to_string()]).status();
+        let done = Command::new("kill")
+            .args([&format!("-{name}"), &self.pid().to_string()])
+            .status();
         assert!(done.expect("kill runs").success());
     }
 
@@ -119,7 +132,10 @@ impl WebSocket {
 
     /// The next message, pings and pongs aside.
     pub fn next(&mut self, patience: Duration) -> Result<Message, Box<tungstenite::Error>> {
-        self.socket.get_ref().set_read_timeout(Some(patience)).expect("a timeout can be set");
+        self.socket
+            .get_ref()
+            .set_read_timeout(Some(patience))
+            .expect("a timeout can be set");
         loop {
             match self.socket.read() {
                 Ok(Message::Ping(_) | Message::Pong(_)) => {}
