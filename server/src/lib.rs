@@ -11,6 +11,7 @@ pub mod engine;
 pub mod feed;
 pub mod feeder;
 pub mod hub;
+pub mod ledger;
 pub mod mesh;
 pub mod reactor;
 pub mod server;

@@ -11,13 +11,19 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("cli", &["client", "config", "feed", "server"]),
     ("client", &[]),
     ("config", &["engine", "feed"]),
-    ("server", &["clock", "config", "engine", "feed", "feeder", "hub", "mesh", "reactor", "shards"]),
+    (
+        "server",
+        &[
+            "clock", "config", "engine", "feed", "feeder", "hub", "mesh", "reactor", "shards",
+        ],
+    ),
     ("shards", &[]),
-    ("reactor", &["clock", "engine", "hub", "mesh"]),
+    ("reactor", &["clock", "engine", "hub", "ledger", "mesh"]),
     ("feeder", &["feed", "hub", "mesh"]),
-    ("engine", &["clock", "hub"]),
+    ("engine", &["clock", "hub", "ledger"]),
     ("mesh", &["hub"]),
-    ("hub", &[]),
+    ("hub", &["ledger"]),
+    ("ledger", &[]),
     ("feed", &[]),
     ("clock", &[]),
 ];
@@ -26,20 +32,49 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
 const MUST_NOT_NAME: &[(&[&str], &[&str], &str)] = &[
     (
         &["server/src/engine", "server/src/hub"],
-        &["mio::", "std::net", "Instant", "SystemTime", "std::thread", "std::fs", "socket2", "libc::"],
+        &[
+            "mio::",
+            "std::net",
+            "Instant",
+            "SystemTime",
+            "std::thread",
+            "std::fs",
+            "socket2",
+            "libc::",
+        ],
         "engine and hub know no socket and no clock",
     ),
-    (&["server/src/hub"], &["Conn", "ConnId"], "the hub knows members by number"),
+    (
+        &["server/src/hub"],
+        &["Conn", "ConnId"],
+        "the hub knows members by number",
+    ),
     (
         &["wire/src"],
-        &["std::net", "std::fs", "std::io", "std::thread", "Instant", "SystemTime", "unsafe {", "unsafe fn"],
+        &[
+            "std::net",
+            "std::fs",
+            "std::io",
+            "std::thread",
+            "Instant",
+            "SystemTime",
+            "unsafe {",
+            "unsafe fn",
+        ],
         "wire does no I/O, has no clock, no threads and no unsafe code",
     ),
-    (&["loadgen/src"], &["fanfare::"], "the load generator never imports the server"),
+    (
+        &["loadgen/src"],
+        &["fanfare::"],
+        "the load generator never imports the server",
+    ),
 ];
 
 fn root() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the workspace").to_owned()
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .parent()
+        .expect("the workspace")
+        .to_owned()
 }
 
 /// Every Rust source below `folder`, with its path from the workspace's root.
@@ -52,7 +87,11 @@ fn sources(folder: &str) -> Vec<(String, String)> {
             if path.is_dir() {
                 folders.push(path);
             } else if path.extension().is_some_and(|extension| extension == "rs") {
-                let name = path.strip_prefix(root()).expect("below the root").display().to_string();
+                let name = path
+                    .strip_prefix(root())
+                    .expect("below the root")
+                    .display()
+                    .to_string();
                 found.push((name, fs::read_to_string(&path).expect("a source")));
             }
         }
@@ -63,21 +102,36 @@ fn sources(folder: &str) -> Vec<(String, String)> {
 
 /// Code without comments and without test modules: what ships.
 fn shipped(source: &str) -> String {
-    let code = source.split("#[cfg(test)]\nmod tests {").next().unwrap_or("");
-    code.lines().map(|line| line.split("//").next().unwrap_or("")).collect::<Vec<_>>().join("\n")
+    let code = source
+        .split("#[cfg(test)]\nmod tests {")
+        .next()
+        .unwrap_or("");
+    code.lines()
+        .map(|line| line.split("//").next().unwrap_or(""))
+        .collect::<Vec<_>>()
+        .join("\n")
 }
 
 /// The module of the server that a file belongs to.
 fn module_of(name: &str) -> &str {
-    let below = name.strip_prefix("server/src/").expect("a source of the server");
-    below.split('/').next().expect("a name").trim_end_matches(".rs")
+    let below = name
+        .strip_prefix("server/src/")
+        .expect("a source of the server");
+    below
+        .split('/')
+        .next()
+        .expect("a name")
+        .trim_end_matches(".rs")
 }
 
 /// The modules named after `crate::`, in paths and in `use crate::{a, b::c}`.
 fn imports(code: &str) -> BTreeSet<String> {
     let mut found = BTreeSet::new();
     for (at, _) in code.match_indices("crate::") {
-        let preceded = code[..at].chars().next_back().is_some_and(|c| c.is_alphanumeric() || c == '_' || c == '$');
+        let preceded = code[..at]
+            .chars()
+            .next_back()
+            .is_some_and(|c| c.is_alphanumeric() || c == '_' || c == '$');
         if preceded {
             continue;
         }
@@ -104,7 +158,9 @@ fn imports(code: &str) -> BTreeSet<String> {
 }
 
 fn word(text: &str) -> String {
-    text.chars().take_while(|c| c.is_alphanumeric() || *c == '_').collect()
+    text.chars()
+        .take_while(|c| c.is_alphanumeric() || *c == '_')
+        .collect()
 }
 
 #[test]
@@ -124,11 +180,17 @@ fn every_import_is_in_the_table() {
 #[test]
 fn the_table_has_no_cycle() {
     fn reaches(from: &str, to: &str) -> bool {
-        let (_, next) = MAY_IMPORT.iter().find(|(name, _)| *name == from).expect("in the table");
+        let (_, next) = MAY_IMPORT
+            .iter()
+            .find(|(name, _)| *name == from)
+            .expect("in the table");
         next.iter().any(|name| *name == to || reaches(name, to))
     }
     for (module, _) in MAY_IMPORT {
-        assert!(!reaches(module, module), "{module} imports itself by way of others");
+        assert!(
+            !reaches(module, module),
+            "{module} imports itself by way of others"
+        );
     }
 }
 
@@ -141,7 +203,8 @@ fn no_layer_names_what_is_not_its_business() {
                 let named = code.match_indices(forbidden).any(|(at, _)| {
                     let before = code[..at].chars().next_back();
                     let after = code[at + forbidden.len()..].chars().next();
-                    let inside = |c: Option<char>| c.is_some_and(|c| c.is_alphanumeric() || c == '_');
+                    let inside =
+                        |c: Option<char>| c.is_some_and(|c| c.is_alphanumeric() || c == '_');
                     !inside(before) && (forbidden.ends_with([':', '{', 'n']) || !inside(after))
                 });
                 assert!(!named, "{name} names {forbidden}: {why}");
@@ -152,10 +215,18 @@ fn no_layer_names_what_is_not_its_business() {
 
 #[test]
 fn unsafe_code_stands_only_in_the_sys_modules() {
-    for (name, source) in ["server/src", "loadgen/src", "wire/src"].iter().flat_map(|folder| sources(folder)) {
+    for (name, source) in ["server/src", "loadgen/src", "wire/src"]
+        .iter()
+        .flat_map(|folder| sources(folder))
+    {
         if !name.ends_with("/sys.rs") {
             let code = shipped(&source);
-            assert!(!code.contains("unsafe {") && !code.contains("unsafe fn") && !code.contains("unsafe impl"), "{name}");
+            assert!(
+                !code.contains("unsafe {")
+                    && !code.contains("unsafe fn")
+                    && !code.contains("unsafe impl"),
+                "{name}"
+            );
         }
     }
 }

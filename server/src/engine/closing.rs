@@ -54,7 +54,7 @@ impl Engine {
     pub(super) fn finish(&mut self, index: u32, why: Disconnect) {
         if matches!(
             self.outlet.conns[index as usize].stage,
-            Stage::Head | Stage::Open
+            Stage::Head | Stage::Asking | Stage::Open
         ) {
             self.take_leave(index, why);
         }
@@ -89,7 +89,7 @@ impl Engine {
         self.counters.disconnects[why.ordinal()] += 1;
         let conn = &mut self.outlet.conns[index as usize];
         debug_assert!(
-            matches!(conn.stage, Stage::Head | Stage::Open),
+            matches!(conn.stage, Stage::Head | Stage::Asking | Stage::Open),
             "a connection ends once"
         );
         tracing::debug!(conn = index, reason = why.label(), detail = ?why, "disconnect");

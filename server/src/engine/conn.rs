@@ -24,12 +24,15 @@ pub struct ConnId {
 /// Head ──► Open ──► Closing ──► Parting ──► Gone      our Close, theirs, flush, close
 ///   │        │ └───────────────►   ▲                  their Close first
 ///   └────────┴────► Failing ──► Linger ──► Gone       flush, half-close, drain what they still send
+///   └► Asking ─────►   ▲                              an HTTP answer that takes a while
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
 pub(super) enum Stage {
     /// Its HTTP head is awaited.
     Head,
+    /// Its HTTP question is being answered; what it sends meanwhile is thrown away.
+    Asking,
     /// It speaks WebSocket.
     Open,
     /// Our Close is sent or queued; theirs is awaited.

@@ -20,6 +20,13 @@ pub(super) struct Answer {
 }
 
 impl Answer {
+    pub(super) fn retry(status: u16, text: impl Into<String>, after_s: u32) -> Answer {
+        Answer {
+            retry_after_s: Some(after_s),
+            ..Answer::plain(status, text)
+        }
+    }
+
     pub(super) fn plain(status: u16, text: impl Into<String>) -> Answer {
         Answer {
             status,
@@ -33,6 +40,7 @@ impl Answer {
 enum Outcome {
     Upgrade { door: Door, room: Option<Box<str>> },
     Answer(Answer),
+    Census,
 }
 
 impl Engine {
@@ -81,6 +89,7 @@ impl Engine {
                     self.on_frame_bytes(index, rest);
                 }
             }
+            Outcome::Census => self.begin_census(index),
             Outcome::Answer(answer) => {
                 let refused = self.outlet.conns[index as usize].has(flag::REFUSE);
                 let why = if refused {
@@ -99,15 +108,11 @@ impl Engine {
     fn decide(&mut self, index: u32, request: &Request<'_>) -> Outcome {
         if self.outlet.conns[index as usize].has(flag::REFUSE) || self.draining {
             // Spread over ten seconds, so that those turned away do not come back together.
-            let retry_after_s = Some(1 + index % 10);
-            return Outcome::Answer(Answer {
-                status: 503,
-                text: "the server is full\n".into(),
-                retry_after_s,
-            });
+            let after_s = 1 + index % 10;
+            return Outcome::Answer(Answer::retry(503, "the server is full\n", after_s));
         }
         let Some(target) = self.look_up(request.path) else {
-            return Outcome::Answer(plain_page(request));
+            return plain_page(request);
         };
         let upgrade = match request.upgrade() {
             Ok(upgrade) => upgrade,
@@ -196,12 +201,15 @@ impl Engine {
 }
 
 /// Paths without a WebSocket behind them.
-fn plain_page(request: &Request<'_>) -> Answer {
-    match (request.path, request.method) {
+fn plain_page(request: &Request<'_>) -> Outcome {
+    Outcome::Answer(match (request.path, request.method) {
+        ("/v1/memory", "GET") => return Outcome::Census,
         ("/healthz" | "/readyz", "GET") => Answer::plain(200, "ok\n"),
-        ("/healthz" | "/readyz", _) => Answer::plain(405, "only GET is answered here\n"),
+        ("/healthz" | "/readyz" | "/v1/memory", _) => {
+            Answer::plain(405, "only GET is answered here\n")
+        }
         _ => Answer::plain(404, "nothing is served at this path\n"),
-    }
+    })
 }
 
 /// Why a path's rest cannot be a room's topic.

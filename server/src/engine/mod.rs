@@ -10,6 +10,7 @@
 //! then [`poll_socket`](Engine::poll_socket) until it is empty; then [`end_tick`](Engine::end_tick).
 
 mod asks;
+mod census;
 mod closing;
 mod commands;
 mod conn;
@@ -41,6 +42,7 @@ use crate::hub::topics::Stage as TopicStage;
 use crate::hub::update::Variant;
 use crate::hub::{Charter, Hub};
 use asks::Ask;
+use census::Census;
 pub use conn::ConnId;
 use conn::{Conn, Partial, Stage, flag};
 use disconnect::Disconnect;
@@ -118,6 +120,8 @@ pub struct Engine {
     subscribes: Slab<Subscribe>,
     /// Questions put to owners.
     asks: Slab<Ask>,
+    /// A count of memory under way.
+    census: Option<Census>,
     socket_ops: Vec<(ConnId, SocketOp)>,
     /// Records to free at the end of the tick.
     gone: Vec<u32>,
@@ -155,6 +159,7 @@ impl Engine {
             due: Due::with_capacity(connections_max),
             subscribes: Slab::new(),
             asks: Slab::new(),
+            census: None,
             socket_ops: Vec::new(),
             gone: Vec::new(),
             generation: 0,
@@ -201,7 +206,7 @@ impl Engine {
         match stage {
             Stage::Head => self.on_head_bytes(id.index, bytes),
             Stage::Open | Stage::Closing => self.on_frame_bytes(id.index, bytes),
-            Stage::Parting | Stage::Failing | Stage::Linger | Stage::Gone => {}
+            Stage::Asking | Stage::Parting | Stage::Failing | Stage::Linger | Stage::Gone => {}
         }
         self.close_overflowed();
     }
@@ -211,7 +216,9 @@ impl Engine {
         self.now = now;
         let Some(conn) = self.current(id) else { return };
         match conn.stage {
-            Stage::Head | Stage::Open => self.finish(id.index, Disconnect::PeerGone),
+            Stage::Head | Stage::Asking | Stage::Open => {
+                self.finish(id.index, Disconnect::PeerGone);
+            }
             Stage::Closing | Stage::Linger => self.end_socket(id.index),
             // Our last words are still on their way; the flush or the close timeout ends it.
             Stage::Parting | Stage::Failing => conn.flags |= flag::EOF,
@@ -281,7 +288,7 @@ impl Engine {
         for index in all {
             match self.outlet.conns[index as usize].stage {
                 Stage::Open => self.begin_close(index, Disconnect::Shutdown),
-                Stage::Head => self.finish(index, Disconnect::Shutdown),
+                Stage::Head | Stage::Asking => self.finish(index, Disconnect::Shutdown),
                 _ => {}
             }
         }
@@ -419,7 +426,10 @@ impl Engine {
 
     fn take_in(&mut self, mail: Mail) {
         for request in mail.requests {
-            self.hub.on_request(request, self.now.wall_us);
+            match request {
+                Request::Census { answer } => self.answer_census(answer),
+                request => self.hub.on_request(request, self.now.wall_us),
+            }
         }
         for delivery in mail.deliveries {
             self.on_delivery(delivery);
@@ -473,6 +483,7 @@ impl Engine {
                 let waiting = std::mem::take(&mut self.hub.topics[id].waiting);
                 self.on_topic_answered(&waiting, id, Some((code, message)));
             }
+            Delivery::Census { ledger } => self.on_census(&ledger),
             Delivery::Answer { ticket, outcome } => self.on_answer(ticket, outcome),
         }
     }

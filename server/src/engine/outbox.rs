@@ -3,6 +3,7 @@
 //! 16 bytes in the connection's record, 8 bytes a waiting frame, nothing while it is empty.
 
 use crate::hub::frames::{FrameId, Frames};
+use crate::ledger::Ledger;
 
 const NONE: u32 = u32::MAX;
 
@@ -57,6 +58,7 @@ struct Node {
 pub(super) struct Nodes {
     nodes: Vec<Node>,
     free: u32,
+    live: usize,
 }
 
 impl Default for Nodes {
@@ -64,6 +66,7 @@ impl Default for Nodes {
         Nodes {
             nodes: Vec::new(),
             free: NONE,
+            live: 0,
         }
     }
 }
@@ -71,6 +74,7 @@ impl Default for Nodes {
 impl Nodes {
     /// Appends a frame of `bytes` length. The caller retains the frame and has checked the limit.
     pub(super) fn append(&mut self, outbox: &mut Outbox, frame: FrameId, bytes: u32) {
+        self.live += 1;
         let node = Node { frame, next: NONE };
         let at = if self.free == NONE {
             self.nodes.push(node);
@@ -87,6 +91,13 @@ impl Nodes {
         }
         outbox.tail = at;
         outbox.charged_bytes += bytes + FRAME_CHARGE_BYTES;
+    }
+
+    /// Adds what the chains hold.
+    pub(super) fn count_into(&self, ledger: &mut Ledger) {
+        let node = size_of::<Node>() as u64;
+        ledger.outbox_bytes += self.live as u64 * node;
+        ledger.spare_bytes += (self.nodes.len() - self.live) as u64 * node;
     }
 
     /// The frames of an outbox, first to last.
@@ -149,6 +160,7 @@ impl Nodes {
         outbox.charged_bytes -= length as u32 + FRAME_CHARGE_BYTES;
         outbox.written_bytes = 0;
         frames.release(node.frame);
+        self.live -= 1;
         self.nodes[at as usize].next = self.free;
         self.free = at;
     }

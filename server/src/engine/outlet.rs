@@ -10,6 +10,7 @@ use super::outbox::{FRAME_CHARGE_BYTES, Nodes};
 use crate::hub::frames::{FrameId, Frames};
 use crate::hub::topics::Member;
 use crate::hub::update::{Update, Variant};
+use crate::ledger::Ledger;
 
 /// Up to this length a frame is copied beside others into one write; a longer one is written from where it lies.
 const COPY_BYTES_MAX: usize = 16 * 1024;
@@ -150,6 +151,14 @@ impl Outlet {
             &mut self.frames,
             taken,
         );
+    }
+
+    /// Adds what waiting output holds.
+    pub(super) fn count_into(&self, ledger: &mut Ledger) {
+        self.frames.count_into(ledger);
+        self.nodes.count_into(ledger);
+        let lists = self.dirty.capacity() + self.overflowed.capacity();
+        ledger.buffer_bytes += (self.scratch.capacity() + lists * size_of::<u32>()) as u64;
     }
 
     /// Forgets all that waits for a connection.

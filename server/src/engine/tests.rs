@@ -597,3 +597,35 @@ fn a_jam_pauses_those_who_ask_more_and_loses_nothing() {
     assert!(world.engines[0].may_read(id));
     assert_eq!(seqs(&world.texts(reader), "update").len(), 9);
 }
+
+#[test]
+fn the_memory_page_counts_what_all_shards_hold() {
+    use crate::ledger::Process;
+
+    let mut world = world();
+    for shard in 0..3 {
+        let client = world.connect_ws(shard);
+        world.say(client, r#"{"action":"subscribe","topics":["a","b"]}"#);
+    }
+    let asking = world.open(1);
+    world.send(asking, b"GET /v1/memory HTTP/1.1\r\nHost: x\r\n\r\n");
+    world.settle();
+    assert!(
+        world.clients[asking].taken.is_empty(),
+        "the process's part is missing"
+    );
+    assert!(world.engines[1].wants_process_memory());
+    world.engines[1].on_process_memory(Process {
+        rss_bytes: Some(4096),
+        ..Process::default()
+    });
+    world.settle();
+    let head = world.take_head(asking);
+    assert!(head.starts_with("HTTP/1.1 200"), "{head}");
+    let page: serde_json::Value = serde_json::from_slice(&world.clients[asking].taken).unwrap();
+    assert_eq!(page["connections"], 4);
+    assert_eq!(page["subscriptions"], 6);
+    assert_eq!(page["rss_bytes"], 4096);
+    assert!(page["accounted_bytes"].as_u64().unwrap() > 4 * 64 + 6 * 20);
+    assert!(!world.engines[1].wants_process_memory());
+}

@@ -61,6 +61,11 @@ impl Due {
         (self.swept + 1) * STEP_MS * 1000
     }
 
+    /// How many places were ever used.
+    pub(super) fn len(&self) -> usize {
+        self.column.len()
+    }
+
     fn steps_ahead(&self, now: Now, in_ms: u32) -> u64 {
         let due_step = (now.mono_us / 1000 + u64::from(in_ms)).div_ceil(STEP_MS);
         due_step.saturating_sub(self.swept).clamp(1, STEPS - 1)
@@ -116,7 +121,7 @@ impl Engine {
         let conn = &self.outlet.conns[index as usize];
         let silent_ms = now.since(conn.last_seen);
         match conn.stage {
-            Stage::Head => {
+            Stage::Head | Stage::Asking => {
                 let left_ms = self.settings.handshake_timeout_ms.saturating_sub(silent_ms);
                 if left_ms == 0 {
                     self.answer(

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use fanfare_wire::event::DataKind;
 
 use super::update::{Update, Variant};
+use crate::ledger::Ledger;
 
 const NONE: u32 = u32::MAX;
 
@@ -101,6 +102,18 @@ impl Frames {
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.live == 0
+    }
+
+    /// Adds what the frames hold; the bytes of an update count with its topic.
+    pub(crate) fn count_into(&self, ledger: &mut Ledger) {
+        let slot = size_of::<Slot>() as u64;
+        ledger.frames = u64::from(self.live);
+        ledger.spare_bytes += (self.slots.len() as u64 - ledger.frames) * slot;
+        let bytes = |slot: &Slot| match &slot.body {
+            Body::Own(bytes) => bytes.len() as u64,
+            Body::Data(..) | Body::Free(_) => 0,
+        };
+        ledger.frame_bytes += ledger.frames * slot + self.slots.iter().map(bytes).sum::<u64>();
     }
 
     fn insert(&mut self, body: Body) -> FrameId {

@@ -10,6 +10,7 @@ use fanfare_wire::code::ErrorCode;
 
 use super::topics::TopicId;
 use super::update::{Payload, Update};
+use crate::ledger::Ledger;
 
 /// A shard's number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -67,6 +68,11 @@ pub enum Request {
         /// Whom to tell the seq.
         answer: Option<Ticket>,
     },
+    /// Tell what this shard holds; about no topic.
+    Census {
+        /// Whom to tell.
+        answer: Ticket,
+    },
     /// Tell the seq.
     Check {
         /// The topic.
@@ -77,7 +83,7 @@ pub enum Request {
 }
 
 impl Request {
-    /// The topic it is about.
+    /// The topic it is about; empty for what goes to every shard.
     #[must_use]
     pub fn topic(&self) -> &str {
         match self {
@@ -85,6 +91,7 @@ impl Request {
             | Request::Leave { topic, .. }
             | Request::Publish { topic, .. }
             | Request::Check { topic, .. } => topic,
+            Request::Census { .. } => "",
         }
     }
 }
@@ -116,6 +123,11 @@ pub enum Delivery {
         listener: TopicRef,
         /// The value.
         update: Arc<Update>,
+    },
+    /// What a shard holds.
+    Census {
+        /// Its part.
+        ledger: Box<Ledger>,
     },
     /// A publish was numbered, or a check answered.
     Answer {

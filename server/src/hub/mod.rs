@@ -22,6 +22,8 @@ use subs::{MemberId, SubId, SubList, SubOptions, Subs};
 use topics::{TopicId, Topics};
 use update::Variant;
 
+use crate::ledger::Ledger;
+
 /// What all hubs of a server agree on.
 #[derive(Clone, Debug)]
 pub struct Charter {
@@ -79,6 +81,22 @@ impl Hub {
     #[must_use]
     pub fn shard(&self) -> ShardId {
         self.shard
+    }
+
+    /// How many shards there are.
+    #[must_use]
+    pub fn shard_count(&self) -> u16 {
+        self.charter.shards
+    }
+
+    /// What topics and subscriptions hold here.
+    #[must_use]
+    pub fn ledger(&self) -> Ledger {
+        let mut ledger = Ledger::default();
+        self.topics.count_into(&mut ledger);
+        self.subs.count_into(&mut ledger);
+        self.owner.count_into(&mut ledger);
+        ledger
     }
 
     /// The epoch of every topic of this run.

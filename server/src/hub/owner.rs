@@ -8,6 +8,7 @@ use slab::Slab;
 
 use super::mail::{Delivery, Outgoing, Request, ShardId, TopicRef};
 use super::update::{Payload, Update};
+use crate::ledger::Ledger;
 
 const FULL: (ErrorCode, &str) = (
     ErrorCode::SubscriptionLimit,
@@ -57,6 +58,16 @@ impl Owner {
         &self.epoch
     }
 
+    pub(super) fn count_into(&self, ledger: &mut Ledger) {
+        for (_, topic) in &self.topics {
+            let listeners = topic.listeners.capacity() * size_of::<(ShardId, TopicRef)>();
+            let entry = size_of::<Topic>() + size_of::<(Arc<str>, usize)>() + topic.name.len();
+            ledger.topic_bytes += (entry + listeners) as u64;
+            ledger.history_bytes += topic.last.as_ref().map_or(0, |update| update.held_bytes());
+        }
+        ledger.topic_bytes += self.keys.held_bytes();
+    }
+
     /// Carries out one request; answers and updates are written to `out`.
     pub fn on_request(&mut self, request: Request, wall_us: i64, out: &mut Outgoing) {
         match request {
@@ -81,6 +92,8 @@ impl Owner {
                     out.deliver(ticket.shard, Delivery::Answer { ticket, outcome });
                 }
             }
+            // The engine answers it before it comes here.
+            Request::Census { .. } => {}
             Request::Check { topic, answer } => {
                 let seq = self
                     .by_name
@@ -195,6 +208,12 @@ struct Keys {
 impl Keys {
     /// How many keys an owner remembers.
     const MAX: usize = 4096;
+
+    fn held_bytes(&self) -> u64 {
+        let entry = 2 * size_of::<(Arc<str>, Box<str>)>() + size_of::<u64>();
+        let text: usize = self.order.iter().map(|(_, key)| 2 * key.len()).sum();
+        (self.order.len() * entry + text) as u64
+    }
 
     fn find(&self, topic: &Arc<str>, key: &str) -> Option<u64> {
         self.seqs.get(&(topic.clone(), key.into())).copied()

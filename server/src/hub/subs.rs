@@ -6,6 +6,7 @@ use fanfare_wire::command::{Mode, OnSlow};
 
 use super::topics::{Member, Topic, TopicId};
 use super::update::Variant;
+use crate::ledger::Ledger;
 
 const NONE: u32 = u32::MAX;
 
@@ -119,6 +120,13 @@ impl Subs {
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.live == 0
+    }
+
+    pub(super) fn count_into(&self, ledger: &mut Ledger) {
+        let record = size_of::<Sub>() as u64;
+        ledger.subscriptions += u64::from(self.live);
+        ledger.subscription_bytes += u64::from(self.live) * record;
+        ledger.spare_bytes += (self.records.len() as u64 - u64::from(self.live)) * record;
     }
 
     /// The subscriptions of one member, newest first.

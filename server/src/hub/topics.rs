@@ -8,6 +8,7 @@ use slab::Slab;
 
 use super::subs::{MemberId, SubId};
 use super::update::{Update, VARIANTS, Variant};
+use crate::ledger::Ledger;
 
 /// A topic's place on its listening shard.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -118,6 +119,19 @@ impl Topics {
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.topics.is_empty()
+    }
+
+    pub(super) fn count_into(&self, ledger: &mut Ledger) {
+        ledger.topics += self.topics.len() as u64;
+        for (_, topic) in &self.topics {
+            let used: usize = topic.members.iter().map(Vec::len).sum();
+            let held: usize = topic.members.iter().map(Vec::capacity).sum();
+            ledger.subscription_bytes += (used * size_of::<Member>()) as u64;
+            ledger.spare_bytes += ((held - used) * size_of::<Member>()) as u64;
+            // Twice in the table by name: the key's pointer, and the entry.
+            let entry = size_of::<Topic>() + size_of::<(Arc<str>, TopicId)>() + topic.name.len();
+            ledger.topic_bytes += (entry + topic.waiting.capacity() * size_of::<u32>()) as u64;
+        }
     }
 
     pub(super) fn insert(&mut self, name: Arc<str>) -> TopicId {

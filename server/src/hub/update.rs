@@ -101,6 +101,18 @@ impl Update {
         }
     }
 
+    /// Bytes of the value in all forms it has been encoded in so far.
+    #[must_use]
+    pub fn held_bytes(&self) -> u64 {
+        let json: usize = self
+            .json
+            .iter()
+            .filter_map(OnceLock::get)
+            .map(|frame| frame.len())
+            .sum();
+        (size_of::<Update>() + self.payload.frame.len() + json) as u64
+    }
+
     fn encode_json(&self, kind: DataKind) -> Box<[u8]> {
         let data = self.payload.bytes();
         let mut text = Vec::with_capacity(data.len() + self.topic.len() + 96);

@@ -20,6 +20,7 @@ use mio::{Events, Interest, Poll, Token};
 use crate::clock::{Clock, Now};
 use crate::engine::{ConnId, Counters, Engine, SocketOp};
 use crate::hub::mail::{Mail, ShardId};
+use crate::ledger::Process;
 use crate::mesh::Mesh;
 use accept::Door;
 pub use listen::Listen;
@@ -113,6 +114,7 @@ impl Reactor {
             self.read_ready(now);
             self.take_mail(now);
             self.advance_time(now);
+            self.count_memory();
             self.post_mail();
             self.flush_dirty(now);
             self.serve_sockets();
@@ -273,6 +275,13 @@ impl Reactor {
     fn advance_time(&mut self, now: Now) {
         if now.mono_us >= self.engine.next_time_us() {
             self.engine.on_time(now);
+        }
+    }
+
+    /// Reads what the process holds, when somebody has asked.
+    fn count_memory(&mut self) {
+        if self.engine.wants_process_memory() {
+            self.engine.on_process_memory(Process::read());
         }
     }
 
