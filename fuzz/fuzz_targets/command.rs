@@ -1,5 +1,5 @@
-//! Any text as a command and as an event: it is bad JSON exactly when serde_json says so, what is echoed is JSON, and
-//! data that was read is read again when it is written.
+//! Any text as a command and as an event: it is bad JSON exactly when serde_json says so, what is
+//! echoed is JSON, and data that was read is read again when it is written.
 
 #![no_main]
 
@@ -31,7 +31,9 @@ fn command(text: &str) {
                 Command::Publish { data, .. } => assert!(is_json(data)),
                 Command::Ping { ts } => event::put_pong(&mut out, parsed.id, ts, 0),
                 Command::Subscribe { topics } | Command::Set { topics } => {
-                    let answer = topics.iter().map(|request| (&*request.topic, &request.options));
+                    let answer = topics
+                        .iter()
+                        .map(|request| (&*request.topic, &request.options));
                     event::put_subscriptions(&mut out, parsed.id, answer);
                 }
                 _ => event::put_ok(&mut out, parsed.id),
@@ -57,7 +59,18 @@ fn event(text: &str) {
     }
     let mut out = Vec::new();
     let payload = data.data.as_bytes();
-    event::put_data(&mut out, data.kind, &data.topic, data.seq, data.ts_us, data.encoding, payload);
+    event::put_data(
+        &mut out,
+        data.kind,
+        &data.topic,
+        data.seq,
+        data.ts_us,
+        data.encoding,
+        payload,
+    );
     let again = std::str::from_utf8(&out).expect("an event is UTF-8");
-    assert_eq!(event::parse(again).expect("what was written"), Event::Data(data));
+    assert_eq!(
+        event::parse(again).expect("what was written"),
+        Event::Data(data)
+    );
 }

@@ -1,5 +1,5 @@
-//! Any bytes, cut anywhere, say the same as in one piece; memory follows what has arrived; and what was read is
-//! read again when it is written.
+//! Any bytes, cut anywhere, say the same as in one piece; memory follows what has arrived; and what
+//! was read is read again when it is written.
 //!
 //! The first eight bytes of the input choose role, limits and cuts, the rest is the stream.
 
@@ -32,7 +32,11 @@ fn limits(choice: u8) -> Limits {
         _ => (100, 150),
     };
     Limits {
-        role: if choice & 1 == 0 { Role::Server } else { Role::Client },
+        role: if choice & 1 == 0 {
+            Role::Server
+        } else {
+            Role::Client
+        },
         frame_bytes_max,
         message_bytes_max,
         fragments_max: if choice & 8 == 0 { u32::MAX } else { 3 },

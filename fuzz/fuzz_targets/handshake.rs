@@ -1,5 +1,5 @@
-//! Any bytes as the head of a request and of an answer: the judgement is the same at whichever byte it can first be given, and
-//! an upgrade that is granted is one that a client accepts.
+//! Any bytes as the head of a request and of an answer: the judgement is the same at whichever byte
+//! it can first be given, and an upgrade that is granted is one that a client accepts.
 
 #![no_main]
 
@@ -20,7 +20,8 @@ fuzz_target!(|data: &[u8]| {
 });
 
 fn request(data: &[u8]) {
-    let judge = |bytes: &[u8]| parse_request(bytes, &LIMITS).map(|parsed| parsed.map(|(_, end)| end));
+    let judge =
+        |bytes: &[u8]| parse_request(bytes, &LIMITS).map(|parsed| parsed.map(|(_, end)| end));
     check_cuts(data, judge);
     let Ok(Some((request, head_bytes))) = parse_request(data, &LIMITS) else {
         return;
@@ -43,7 +44,8 @@ fn request(data: &[u8]) {
 
 fn answer(data: &[u8]) {
     let judge = |bytes: &[u8]| {
-        parse_response(bytes, KEY, &LIMITS).map(|accepted| accepted.map(|accepted| accepted.head_bytes))
+        parse_response(bytes, KEY, &LIMITS)
+            .map(|accepted| accepted.map(|accepted| accepted.head_bytes))
     };
     check_cuts(data, judge);
     if let Ok(Some(_)) = judge(data) {
@@ -57,6 +59,8 @@ fn check_cuts<E: PartialEq + std::fmt::Debug>(
     data: &[u8],
     judge: impl Fn(&[u8]) -> Result<Option<usize>, E>,
 ) {
-    let first = (0..=data.len()).map(|cut| judge(&data[..cut])).find(|result| *result != Ok(None));
+    let first = (0..=data.len())
+        .map(|cut| judge(&data[..cut]))
+        .find(|result| *result != Ok(None));
     assert_eq!(first.unwrap_or(Ok(None)), judge(data));
 }

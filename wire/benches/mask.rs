@@ -1,5 +1,5 @@
-//! Unmasking beside `memcpy` of the same length, which is the least anything that touches every byte can cost; and
-//! the candidates among which `mask::apply`'s chunk was chosen.
+//! Unmasking beside `memcpy` of the same length, which is the least anything that touches every
+//! byte can cost; and the candidates among which `mask::apply`'s chunk was chosen.
 //!
 //! `cargo bench -p fanfare-wire --bench mask`
 

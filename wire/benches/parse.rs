@@ -26,8 +26,8 @@ fn limits(role: Role) -> Limits {
     }
 }
 
-/// A masked text frame that lies whole in the input. Unmasking it in place undoes itself every second time, so the
-/// payload is chosen to be UTF-8 with and without its mask.
+/// A masked text frame that lies whole in the input. Unmasking it in place undoes itself every
+/// second time, so the payload is chosen to be UTF-8 with and without its mask.
 #[divan::bench(args = LENGTHS)]
 fn text_to_server(bencher: Bencher<'_, '_>, length: usize) {
     let mut bytes = Vec::new();

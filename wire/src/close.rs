@@ -1,7 +1,7 @@
 //! The payload of a close frame: a code and a reason (RFC 6455, sections 5.5.1 and 7.4).
 //!
-//! Refuses codes that must not stand on the wire and reasons that are not UTF-8. Called by [`crate::reader`] for
-//! what a peer sends and by whoever closes a connection.
+//! Refuses codes that must not stand on the wire and reasons that are not UTF-8. Called by
+//! [`crate::reader`] for what a peer sends and by whoever closes a connection.
 
 use crate::error::ProtocolError;
 use crate::frame::CONTROL_BYTES_MAX;
@@ -50,9 +50,9 @@ impl CloseCode {
     /// 4202: the connection reached its age. Reconnect now.
     pub const LIFETIME: Self = Self(4202);
 
-    /// Whether the code may stand in a close frame. 1004 is reserved; 1005, 1006 and 1015 are only reported
-    /// to an application, never sent; 1016 to 2999 have no meaning yet; 3000 to 4999 are free (section 7.4).
-    /// 1012 to 1014 are in IANA's registry.
+    /// Whether the code may stand in a close frame. 1004 is reserved; 1005, 1006 and 1015 are only
+    /// reported to an application, never sent; 1016 to 2999 have no meaning yet; 3000 to 4999 are
+    /// free (section 7.4). 1012 to 1014 are in IANA's registry.
     #[must_use]
     pub fn may_be_sent(self) -> bool {
         matches!(self.0, 1000..=1003 | 1007..=1014 | 3000..=4999)
@@ -91,7 +91,8 @@ pub fn parse(payload: &[u8]) -> Result<Option<Close<'_>>, ProtocolError> {
     Ok(Some(Close { code, reason }))
 }
 
-/// Appends the payload of a close frame. A reason of more than 123 bytes is cut, at a character's boundary.
+/// Appends the payload of a close frame. A reason of more than 123 bytes is cut, at a character's
+/// boundary.
 pub fn put_close(out: &mut Vec<u8>, code: CloseCode, reason: &str) {
     debug_assert!(code.may_be_sent(), "close code {code}");
     let reason = &reason[..reason.floor_char_boundary(CONTROL_BYTES_MAX - 2)];

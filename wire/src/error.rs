@@ -1,14 +1,16 @@
 //! What a peer can do wrong on a WebSocket, and the close code that answers it.
 //!
-//! Called by [`crate::frame`], [`crate::reader`] and [`crate::close`]; the caller that meets one of these sends a close
-//! frame with [`ProtocolError::close_code`] and gives the connection up. There is no recovery from any of them.
+//! Called by [`crate::frame`], [`crate::reader`] and [`crate::close`]; the caller that meets one of
+//! these sends a close frame with [`ProtocolError::close_code`] and gives the connection up. There
+//! is no recovery from any of them.
 
 use crate::close::CloseCode;
 
 /// The peer broke RFC 6455, or a limit that was set for it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, thiserror::Error)]
 pub enum ProtocolError {
-    /// A reserved bit is set and no extension that would give it a meaning was agreed on (section 5.2).
+    /// A reserved bit is set and no extension that would give it a meaning was agreed on (section
+    /// 5.2).
     #[error("reserved bits are set")]
     ReservedBits,
     /// The opcode is one of 3 to 7 or 11 to 15 (section 5.2).

@@ -1,8 +1,9 @@
 //! Frame headers and whole frames (RFC 6455, section 5.2).
 //!
-//! [`Header::decode`] judges a header by itself: reserved bits, opcode, shortest length, the rules for control frames.
-//! What depends on who sent it or on the frames before it (masks, continuation, limits) is judged by [`crate::reader`]. The
-//! `put_*` functions append whole, unfragmented frames; a server uses the unmasked ones, a client the masked one.
+//! [`Header::decode`] judges a header by itself: reserved bits, opcode, shortest length, the rules
+//! for control frames. What depends on who sent it or on the frames before it (masks, continuation,
+//! limits) is judged by [`crate::reader`]. The `put_*` functions append whole, unfragmented frames;
+//! a server uses the unmasked ones, a client the masked one.
 
 use crate::error::ProtocolError;
 use crate::mask;
@@ -26,7 +27,8 @@ pub enum Opcode {
 }
 
 impl Opcode {
-    /// Close, ping and pong: at most 125 bytes, never fragmented, allowed between the fragments of a message.
+    /// Close, ping and pong: at most 125 bytes, never fragmented, allowed between the fragments of
+    /// a message.
     #[must_use]
     pub fn is_control(self) -> bool {
         self as u8 >= 8
@@ -73,12 +75,12 @@ pub struct Header {
 }
 
 impl Header {
-    /// Reads a header and its length in bytes off the front of `bytes`. `None`: more bytes are needed; a
-    /// fault is reported as soon as its byte is there.
+    /// Reads a header and its length in bytes off the front of `bytes`. `None`: more bytes are
+    /// needed; a fault is reported as soon as its byte is there.
     ///
     /// # Errors
-    /// RSV2 or RSV3, an unknown opcode, a length that is not minimal or has its top bit set, a control frame
-    /// that is fragmented or longer than 125 bytes.
+    /// RSV2 or RSV3, an unknown opcode, a length that is not minimal or has its top bit set, a
+    /// control frame that is fragmented or longer than 125 bytes.
     pub fn decode(bytes: &[u8]) -> Result<Option<(Self, usize)>, ProtocolError> {
         let Some(&first) = bytes.first() else {
             return Ok(None);
@@ -146,7 +148,8 @@ impl Header {
     }
 }
 
-/// The payload's length and the bytes behind it, from the 7 bits of the second byte and what follows that.
+/// The payload's length and the bytes behind it, from the 7 bits of the second byte and what
+/// follows that.
 fn decode_length(short: u8, rest: &[u8]) -> Result<Option<(u64, &[u8])>, ProtocolError> {
     let (length, rest, least) = match short {
         LENGTH_16 => match rest.split_first_chunk() {

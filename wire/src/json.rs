@@ -1,7 +1,7 @@
 //! JSON text appended to a buffer: strings, numbers, and the keys of an object.
 //!
-//! The few shapes the protocol needs, without a serializer between them and the bytes. Called by [`crate::event`] and
-//! [`crate::command`].
+//! The few shapes the protocol needs, without a serializer between them and the bytes. Called by
+//! [`crate::event`] and [`crate::command`].
 
 /// Appends `text` as a JSON string, quoted and escaped.
 pub(crate) fn put_string(out: &mut Vec<u8>, text: &str) {

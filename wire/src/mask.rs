@@ -1,17 +1,18 @@
 //! The XOR that every client lays over its payloads (RFC 6455, section 5.3).
 //!
-//! One function, safe code only: whole chunks are XORed with the key repeated to the chunk's width, a shape
-//! the compiler turns into vector instructions. Called by [`crate::reader`] on what arrives and by [`crate::frame`] on what a
-//! client sends.
+//! One function, safe code only: whole chunks are XORed with the key repeated to the chunk's width,
+//! a shape the compiler turns into vector instructions. Called by [`crate::reader`] on what arrives
+//! and by [`crate::frame`] on what a client sends.
 
-/// XORs `data` with `key`, the first byte of `data` being byte `offset` of the payload. Masking and unmasking
-/// are the same.
+/// XORs `data` with `key`, the first byte of `data` being byte `offset` of the payload. Masking and
+/// unmasking are the same.
 pub fn apply(data: &mut [u8], key: [u8; 4], offset: usize) {
     // As a number: rotating the array is a call that costs more than unmasking 20 bytes.
     let key = u32::from_be_bytes(key)
         .rotate_left(8 * (offset % 4) as u32)
         .to_be_bytes();
-    // 32 makes long payloads fast, 4 the short ones, most of which are below 125 bytes (`benches/mask.rs`).
+    // 32 makes long payloads fast, 4 the short ones, most of which are below 125 bytes
+    // (`benches/mask.rs`).
     let rest = apply_chunks::<32>(data, key);
     let rest = apply_chunks::<4>(rest, key);
     for (byte, key) in rest.iter_mut().zip(key) {

@@ -1,7 +1,7 @@
 //! The payload so far of a message that does not come in one piece.
 //!
-//! Text is validated once, on its way in, and is a `String` from then on. Memory grows with what has arrived and never by more than
-//! can still come. Called by [`crate::reader`] only.
+//! Text is validated once, on its way in, and is a `String` from then on. Memory grows with what
+//! has arrived and never by more than can still come. Called by [`crate::reader`] only.
 
 use crate::error::ProtocolError;
 use crate::utf8::CutChar;
@@ -62,8 +62,8 @@ impl Message {
     }
 }
 
-/// How much to reserve beyond `length` for `added` bytes: as much again as is there, so that growing is cheap, but no
-/// more than can still come, and never for an announcement alone.
+/// How much to reserve beyond `length` for `added` bytes: as much again as is there, so that
+/// growing is cheap, but no more than can still come, and never for an announcement alone.
 fn growth(length: usize, capacity: usize, added: usize, coming_bytes: usize) -> usize {
     if capacity - length >= added {
         return 0;

@@ -1,12 +1,13 @@
 //! The incremental decoder: bytes as they arrive, cut anywhere, into messages and control frames.
 //!
-//! A message that lies whole in the input is unmasked there and borrowed from it, nothing is copied. Only what is incomplete when
-//! the input ends is kept: the bytes of a header, the payload so far. Everything a peer announces is judged before
-//! anything of it is kept, and the reader's memory follows what has arrived, not what was announced. Text is UTF-8 when it is
-//! handed out, and a fault in it is reported at the first byte that cannot be right.
+//! A message that lies whole in the input is unmasked there and borrowed from it, nothing is
+//! copied. Only what is incomplete when the input ends is kept: the bytes of a header, the payload
+//! so far. Everything a peer announces is judged before anything of it is kept, and the reader's
+//! memory follows what has arrived, not what was announced. Text is UTF-8 when it is handed out,
+//! and a fault in it is reported at the first byte that cannot be right.
 //!
-//! Refuses everything RFC 6455 forbids ([`ProtocolError`]), and sizes beyond [`Limits`]. Called by the server's engine with
-//! [`Role::Server`] and by clients with [`Role::Client`].
+//! Refuses everything RFC 6455 forbids ([`ProtocolError`]), and sizes beyond [`Limits`]. Called by
+//! the server's engine with [`Role::Server`] and by clients with [`Role::Client`].
 
 use crate::close::{self, Close};
 use crate::error::ProtocolError;
@@ -82,8 +83,9 @@ enum Kind {
 }
 
 impl Reader {
-    /// Takes the next message or control frame off the front of `input`, advancing it. `Ok(None)`: the input is used
-    /// up, and its incomplete tail is kept here; call again with what arrives next, which goes on where this ended.
+    /// Takes the next message or control frame off the front of `input`, advancing it. `Ok(None)`:
+    /// the input is used up, and its incomplete tail is kept here; call again with what arrives
+    /// next, which goes on where this ended.
     ///
     /// # Errors
     /// Everything [`ProtocolError`] names. The reader must not be used again afterwards.
@@ -164,7 +166,8 @@ impl Reader {
         Ok(Some(header))
     }
 
-    /// Judges a frame by its header, who sent it, and the message it stands in. A new message is counted from here.
+    /// Judges a frame by its header, who sent it, and the message it stands in. A new message is
+    /// counted from here.
     fn judge(&mut self, header: &Header, limits: &Limits) -> Result<(), ProtocolError> {
         match (limits.role, header.mask) {
             (Role::Server, None) => return Err(ProtocolError::Unmasked),
@@ -227,7 +230,8 @@ impl Reader {
         }
     }
 
-    /// Unmasks and keeps what `input` has of the frame's payload. Returns the header once the frame is complete.
+    /// Unmasks and keeps what `input` has of the frame's payload. Returns the header once the frame
+    /// is complete.
     fn receive(
         &mut self,
         mut frame: Frame,
@@ -256,7 +260,8 @@ impl Reader {
     }
 }
 
-/// Whether the frame is a control frame or a whole message, and all of its payload stands at the front of `input`.
+/// Whether the frame is a control frame or a whole message, and all of its payload stands at the
+/// front of `input`.
 fn lies_whole_in(header: &Header, input: &[u8]) -> bool {
     header.fin
         && header.opcode != Opcode::Continuation

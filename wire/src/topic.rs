@@ -1,8 +1,9 @@
 //! Names of topics and filters.
 //!
-//! A topic is 1 to 255 bytes: up to 16 segments joined by `.`, each of `A-Z a-z 0-9 _ - @ : / ! %`. A filter may also hold `*`
-//! (exactly one segment) and, last, `>` (one or more segments). A name whose first byte is `$` belongs to the server. Called by
-//! the server for every name a client gives, and by clients that want to know beforehand.
+//! A topic is 1 to 255 bytes: up to 16 segments joined by `.`, each of `A-Z a-z 0-9 _ - @ : / ! %`.
+//! A filter may also hold `*` (exactly one segment) and, last, `>` (one or more segments). A name
+//! whose first byte is `$` belongs to the server. Called by the server for every name a client
+//! gives, and by clients that want to know beforehand.
 
 /// The longest name, in bytes.
 pub const NAME_BYTES_MAX: usize = 255;
@@ -58,7 +59,8 @@ pub fn check_topic(name: &str) -> Result<(), TopicError> {
     Ok(())
 }
 
-/// Whether `name` is a filter, and if it is, whether it holds wildcards; without any it names one topic.
+/// Whether `name` is a filter, and if it is, whether it holds wildcards; without any it names one
+/// topic.
 ///
 /// # Errors
 /// The first rule that is broken.

@@ -1,8 +1,9 @@
 //! UTF-8 checked while it arrives, in pieces cut anywhere.
 //!
-//! A piece is validated as soon as it is there, so that a fault is reported at the first byte that cannot be right, not at
-//! the end of the message (what Autobahn's cases 6.4 call failing fast). Only a character that is cut in two, at most
-//! three bytes, is kept until its rest arrives. Called by [`crate::reader`] for text that does not come in one piece.
+//! A piece is validated as soon as it is there, so that a fault is reported at the first byte that
+//! cannot be right, not at the end of the message (what Autobahn's cases 6.4 call failing fast).
+//! Only a character that is cut in two, at most three bytes, is kept until its rest arrives. Called
+//! by [`crate::reader`] for text that does not come in one piece.
 
 use crate::error::ProtocolError;
 
@@ -24,7 +25,8 @@ impl CutChar {
         usize::from(self.length)
     }
 
-    /// Appends to `text` all whole characters of what was kept and `piece`, and keeps the cut one at the end.
+    /// Appends to `text` all whole characters of what was kept and `piece`, and keeps the cut one
+    /// at the end.
     pub(crate) fn push(&mut self, piece: &[u8], text: &mut String) -> Result<(), ProtocolError> {
         let piece = self.complete(piece, text)?;
         let (whole, cut) = piece.split_at(piece.len() - cut_bytes(piece));
@@ -66,12 +68,16 @@ impl CutChar {
             }
             // No length: what is there is right, and more is expected.
             Err(fault) if fault.error_len().is_none() => Ok(None),
-            Err(_) => Err(ProtocolError::InvalidUtf8),
+            Err(_) => {
+                self.length = 0;
+                Err(ProtocolError::InvalidUtf8)
+            }
         }
     }
 }
 
-/// How many bytes at the end of `piece` are the beginning of a character that needs more. Does not validate.
+/// How many bytes at the end of `piece` are the beginning of a character that needs more. Does not
+/// validate.
 fn cut_bytes(piece: &[u8]) -> usize {
     for (back, &byte) in piece.iter().rev().take(3).enumerate() {
         let width = match byte {
@@ -92,7 +98,8 @@ mod tests {
 
     use super::*;
 
-    /// Feeds `bytes` in pieces of at most `piece_bytes`; the text, or the number of the piece that was refused.
+    /// Feeds `bytes` in pieces of at most `piece_bytes`; the text, or the number of the piece that
+    /// was refused.
     fn feed(bytes: &[u8], piece_bytes: usize) -> Result<(String, CutChar), usize> {
         let mut cut = CutChar::default();
         let mut text = String::new();
@@ -102,7 +109,8 @@ mod tests {
         Ok((text, cut))
     }
 
-    /// How many bytes it takes to see that `bytes` is no text, by the standard library; `None` if it may be one.
+    /// How many bytes it takes to see that `bytes` is no text, by the standard library; `None` if
+    /// it may be one.
     fn shortest_fault(bytes: &[u8]) -> Option<usize> {
         (1..=bytes.len()).find(|&end| {
             std::str::from_utf8(&bytes[..end]).is_err_and(|fault| fault.error_len().is_some())

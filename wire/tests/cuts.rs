@@ -7,7 +7,8 @@ use fanfare_wire::reader::{Limits, Role};
 use proptest::prelude::*;
 use support::{Message, limits, put_fragment, read};
 
-/// A message as a peer sends it: its bytes, where it is cut into fragments, and the pings between them.
+/// A message as a peer sends it: its bytes, where it is cut into fragments, and the pings between
+/// them.
 #[derive(Clone, Debug)]
 struct Sent {
     is_text: bool,

@@ -212,15 +212,6 @@ fn data_in_the_written_order_is_borrowed_and_in_any_other_is_parsed() {
 }
 
 #[test]
-fn a_topic_with_escapes_is_undone() {
-    let text =
-        written(|out| put_data(out, DataKind::Update, "a\"\\\n", 7, 8, Encoding::Json, b"1"));
-    read_back(&text, |event| {
-        assert!(matches!(event, Event::Data(Data { topic, data: "1", .. }) if topic == "a\"\\\n"));
-    });
-}
-
-#[test]
 fn hello_says_its_limits() {
     let hello = Hello {
         conn: "c\"1",

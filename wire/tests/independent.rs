@@ -1,4 +1,5 @@
-//! Against tungstenite, a WebSocket that we did not write: what either side says, the other understands.
+//! Against tungstenite, a WebSocket that we did not write: what either side says, the other
+//! understands.
 
 mod support;
 
@@ -23,7 +24,8 @@ const LIMITS: HeadLimits = HeadLimits {
     line_bytes_max: 8_192,
 };
 
-/// Both directions of a connection, in memory. Reads give at most `piece_bytes`, and would block when there is nothing.
+/// Both directions of a connection, in memory. Reads give at most `piece_bytes`, and would block
+/// when there is nothing.
 #[derive(Debug, Default)]
 struct Pipe {
     incoming: VecDeque<u8>,

@@ -251,7 +251,8 @@ fn text_that_ends_inside_a_character_is_refused() {
     }
 }
 
-/// Autobahn 6.4.1 to 6.4.4: the fault must be seen at the byte that makes it one, though frame and message go on.
+/// Autobahn 6.4.1 to 6.4.4: the fault must be seen at the byte that makes it one, though frame and
+/// message go on.
 #[test]
 fn text_that_cannot_become_right_is_refused_inside_an_unfinished_frame() {
     let good = "κόσμε".as_bytes();

@@ -1,8 +1,9 @@
 //! The fields of a command's objects, found but not yet read.
 //!
-//! One set of fields serves all objects a client may send (the command, a topic with options of its own, `since`).
-//! Values stay raw JSON; serde_json walks over them without recursion, so no depth of nesting can overflow the stack. Each method
-//! reads one type, and an error says which field must be what.
+//! One set of fields serves all objects a client may send (the command, a topic with options of its
+//! own, `since`). Values stay raw JSON; serde_json walks over them without recursion, so no depth
+//! of nesting can overflow the stack. Each method reads one type, and an error says which field
+//! must be what.
 
 use std::borrow::Cow;
 use std::fmt;

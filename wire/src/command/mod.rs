@@ -1,8 +1,9 @@
 //! What a client says: one JSON object in a text message.
 //!
-//! [`parse`] borrows from the message wherever it can and never builds a tree: values are found as raw JSON, and each is
-//! then read as the type its field has, so that an error names the field and carries the command's `id`. Names of topics are not
-//! judged here, see [`crate::topic`]. The `put_*` functions write commands, for clients.
+//! [`parse`] borrows from the message wherever it can and never builds a tree: values are found as
+//! raw JSON, and each is then read as the type its field has, so that an error names the field and
+//! carries the command's `id`. Names of topics are not judged here, see [`crate::topic`]. The
+//! `put_*` functions write commands, for clients.
 
 mod fields;
 mod read;
@@ -15,7 +16,8 @@ use crate::code::ErrorCode;
 pub use read::parse;
 pub use write::{put_check, put_ping, put_publish, put_subscribe, put_unsubscribe};
 
-/// The longest `id`, `ts` and `epoch`, as raw JSON. They are kept or echoed, so they must not be as large as a message.
+/// The longest `id`, `ts` and `epoch`, as raw JSON. They are kept or echoed, so they must not be as
+/// large as a message.
 pub const TOKEN_BYTES_MAX: usize = 256;
 /// The most topics in one command.
 pub const TOPICS_MAX: usize = 65_536;

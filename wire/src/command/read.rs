@@ -14,8 +14,8 @@ const SHOWN_CHARS_MAX: usize = 40;
 /// Reads a client's text message, borrowing from it wherever nothing is escaped.
 ///
 /// # Errors
-/// 1000 when the text is not JSON; 1001 when there is no such action; 1004 when a field is missing, stands twice or
-/// has the wrong type, and for JSON that is no object.
+/// 1000 when the text is not JSON; 1001 when there is no such action; 1004 when a field is missing,
+/// stands twice or has the wrong type, and for JSON that is no object.
 pub fn parse(text: &str) -> Result<Parsed<'_>, CommandError<'_>> {
     let fields: Fields<'_> = serde_json::from_str(text).map_err(|fault| no_object(text, &fault))?;
     let id = fields.id().map_err(|fault| bad_field(None, fault))?;

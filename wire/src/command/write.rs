@@ -1,4 +1,5 @@
-//! Commands as JSON text, for clients. Each function appends one message to `out`, without a frame header.
+//! Commands as JSON text, for clients. Each function appends one message to `out`, without a frame
+//! header.
 
 use crate::json::{put_string, put_u64};
 

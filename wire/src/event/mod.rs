@@ -1,8 +1,8 @@
 //! What the server says: one JSON object in a text message.
 //!
-//! The `put_*` functions append JSON text (no frame header) with its keys in the protocol's order; a publisher's payload is
-//! spliced into it byte for byte. [`parse`] reads the same back, for clients, and data frames take a path that
-//! only compares fixed keys.
+//! The `put_*` functions append JSON text (no frame header) with its keys in the protocol's order;
+//! a publisher's payload is spliced into it byte for byte. [`parse`] reads the same back, for
+//! clients, and data frames take a path that only compares fixed keys.
 
 mod read;
 mod slow;

@@ -1,7 +1,8 @@
 //! Events read back, for clients: what they hold, and the path that most of them take.
 //!
-//! Nearly every frame a subscriber gets is a data frame in the one order the server writes. [`parse`] only compares its fixed keys;
-//! anything else is left to [`super::slow`], which parses JSON.
+//! Nearly every frame a subscriber gets is a data frame in the one order the server writes.
+//! [`parse`] only compares its fixed keys; anything else is left to [`super::slow`], which parses
+//! JSON.
 
 use std::borrow::Cow;
 use std::str::FromStr;
@@ -212,8 +213,8 @@ pub struct EventError(#[from] serde_json::Error);
 
 /// Reads one of the server's text messages, borrowing from it wherever nothing is escaped.
 ///
-/// A data frame in the order the server writes it is only compared with the fixed keys, and its payload is
-/// whatever stands between `"data":` and the last `}`. Anything else is parsed as JSON.
+/// A data frame in the order the server writes it is only compared with the fixed keys, and its
+/// payload is whatever stands between `"data":` and the last `}`. Anything else is parsed as JSON.
 ///
 /// # Errors
 /// The text is not JSON, has no `type`, or a field of its type is missing or wrong.

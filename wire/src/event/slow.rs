@@ -1,7 +1,7 @@
 //! Any event as JSON, its keys in any order.
 //!
-//! The type is read first, then the shape that belongs to it. Unknown keys are ignored, an unknown type is
-//! [`Event::Other`], so that a newer server can say more than this client knows.
+//! The type is read first, then the shape that belongs to it. Unknown keys are ignored, an unknown
+//! type is [`Event::Other`], so that a newer server can say more than this client knows.
 
 use std::borrow::Cow;
 
@@ -27,7 +27,7 @@ pub(super) fn parse(text: &str) -> Result<Event<'_>, EventError> {
     Ok(match &*kind {
         "hello" => Event::Hello(shape::<Hello<'_>>(text)?.into()),
         "ok" => {
-            let Ok_ { id } = shape(text)?;
+            let Plain { id } = shape(text)?;
             Event::Ok { id }
         }
         "subscribed" => {
@@ -203,9 +203,9 @@ fn data(kind: DataKind, raw: RawData<'_>) -> Result<Data<'_>, EventError> {
     })
 }
 
-/// `Ok` itself is taken.
+/// `ok`, which says nothing but whose answer it is.
 #[derive(Deserialize)]
-struct Ok_<'a> {
+struct Plain<'a> {
     #[serde(borrow)]
     id: Option<Id<'a>>,
 }

@@ -1,4 +1,5 @@
-//! Events as JSON text. Every function appends one message to `out`, its keys in the order of the protocol.
+//! Events as JSON text. Every function appends one message to `out`, its keys in the order of the
+//! protocol.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -8,8 +9,9 @@ use crate::code::ErrorCode;
 use crate::command::{Id, Options};
 use crate::json::{put_escaped, put_i64, put_string, put_u64};
 
-/// Appends `{"type":"update","topic":…,"seq":…,"ts":…,"data":…}`. `data` is JSON and spliced byte for byte, or is
-/// made a string as `encoding` says; text that is not UTF-8 gets replacement characters. `ts_us` is microseconds since 1970.
+/// Appends `{"type":"update","topic":…,"seq":…,"ts":…,"data":…}`. `data` is JSON and spliced byte
+/// for byte, or is made a string as `encoding` says; text that is not UTF-8 gets replacement
+/// characters. `ts_us` is microseconds since 1970.
 pub fn put_data(
     out: &mut Vec<u8>,
     kind: DataKind,
@@ -185,8 +187,8 @@ pub fn put_subscriptions<'t>(
     end(out);
 }
 
-/// Appends the notice that the server will be emptied in `in_ms`, and within which bounds, in milliseconds, a
-/// client should wait before it reconnects.
+/// Appends the notice that the server will be emptied in `in_ms`, and within which bounds, in
+/// milliseconds, a client should wait before it reconnects.
 pub fn put_notice_drain(out: &mut Vec<u8>, in_ms: u32, reconnect_ms: (u32, u32)) {
     begin(out, "notice");
     string(out, "kind", "drain");

@@ -14,8 +14,8 @@ pub fn new_key(random: [u8; 16]) -> String {
     STANDARD.encode(random)
 }
 
-/// Appends the request for a WebSocket. `host` is what stands in the URL, with the port if it is not the scheme's own;
-/// `target` is path and query; `key` comes from [`new_key`].
+/// Appends the request for a WebSocket. `host` is what stands in the URL, with the port if it is
+/// not the scheme's own; `target` is path and query; `key` comes from [`new_key`].
 pub fn put_upgrade_request(
     out: &mut Vec<u8>,
     host: &str,
@@ -83,9 +83,9 @@ impl From<RequestError> for ResponseError {
     }
 }
 
-/// Reads the server's answer off the front of `bytes` and judges it (RFC 6455, section 4.1). `None`: it is not complete;
-/// call again with the same bytes and what has arrived since. No extension is offered by [`put_upgrade_request`], so none
-/// is accepted.
+/// Reads the server's answer off the front of `bytes` and judges it (RFC 6455, section 4.1).
+/// `None`: it is not complete; call again with the same bytes and what has arrived since. No
+/// extension is offered by [`put_upgrade_request`], so none is accepted.
 ///
 /// # Errors
 /// See [`ResponseError`].

@@ -1,7 +1,7 @@
 //! The head of an HTTP/1.1 message.
 //!
-//! [`scan_head`] finds the end of a head and enforces limits and line ends while it arrives; only a whole head is given to
-//! httparse. A fault is the same however the bytes are cut.
+//! [`scan_head`] finds the end of a head and enforces limits and line ends while it arrives; only a
+//! whole head is given to httparse. A fault is the same however the bytes are cut.
 
 use std::str::from_utf8;
 
@@ -67,7 +67,8 @@ impl From<httparse::Error> for RequestError {
 pub struct Request<'b> {
     /// `GET`, as it came: methods are case-sensitive.
     pub method: &'b str,
-    /// What is asked for, without the query: it begins with `/`, or is the `*` of an `OPTIONS`. Not percent-decoded.
+    /// What is asked for, without the query: it begins with `/`, or is the `*` of an `OPTIONS`. Not
+    /// percent-decoded.
     pub path: &'b str,
     /// What stands behind the `?`.
     pub query: Option<&'b str>,
@@ -86,7 +87,8 @@ impl<'b> Request<'b> {
         self.headers.get(name)
     }
 
-    /// Whether `token` stands, in any case, in the comma-separated list that all headers of this name make.
+    /// Whether `token` stands, in any case, in the comma-separated list that all headers of this
+    /// name make.
     #[must_use]
     pub fn has_token(&self, name: &str, token: &str) -> bool {
         self.headers.has_token(name, token)
@@ -134,7 +136,8 @@ impl<'b> Headers<'b> {
         }
     }
 
-    /// The elements of the comma-separated list that all headers of this name make (RFC 9110, section 5.6.1).
+    /// The elements of the comma-separated list that all headers of this name make (RFC 9110,
+    /// section 5.6.1).
     pub fn tokens(&self, name: &str) -> impl Iterator<Item = &'b str> {
         self.all(name)
             .flat_map(|value| value.split(','))
@@ -180,8 +183,8 @@ impl From<Repeated> for RequestError {
     }
 }
 
-/// Reads a request's head and its length in bytes off the front of `bytes`. `None`: it is not complete; call again with
-/// the same bytes and what has arrived since.
+/// Reads a request's head and its length in bytes off the front of `bytes`. `None`: it is not
+/// complete; call again with the same bytes and what has arrived since.
 ///
 /// # Errors
 /// As soon as the bytes cannot become a head any more; see [`RequestError`].
@@ -217,7 +220,8 @@ pub fn parse_request<'b>(
 
 /// The length of the head at the front of `bytes`, with its empty line. `None`: it is not complete.
 pub(super) fn scan_head(bytes: &[u8], limits: &HeadLimits) -> Result<Option<usize>, RequestError> {
-    // What lies beyond the limit is not looked at, so that the fault found does not depend on how much has arrived.
+    // What lies beyond the limit is not looked at, so that the fault found does not depend on how
+    // much has arrived.
     let seen = &bytes[..bytes.len().min(limits.head_bytes_max)];
     if seen
         .first()
@@ -241,7 +245,8 @@ pub(super) fn scan_head(bytes: &[u8], limits: &HeadLimits) -> Result<Option<usiz
             None => return Ok(None),
             Some(1) if line[0] == b'\r' => return Ok(Some(start + 2)),
             Some(end) if end == 0 || line[end - 1] != b'\r' => return Err(RequestError::Malformed),
-            // A line that begins with white space is folded into the one before it (RFC 9112, section 5.2).
+            // A line that begins with white space is folded into the one before it (RFC 9112,
+            // section 5.2).
             Some(_) if matches!(line[0], b' ' | b'\t') => return Err(RequestError::Malformed),
             Some(_) => start += line_bytes,
         }
@@ -253,22 +258,17 @@ fn split_target(target: &str) -> Option<(&str, Option<&str>)> {
     if target == "*" {
         return Some((target, None));
     }
-    let origin = match target.split_once("://") {
-        Some((scheme, rest)) if is_scheme(scheme) => match rest.find(['/', '?']) {
-            Some(at) => &rest[at..],
-            None => "/",
-        },
-        _ => target,
+    let (origin, empty_path) = match target.split_once("://") {
+        Some((scheme, rest)) if is_scheme(scheme) => {
+            (rest.find(['/', '?']).map_or("", |at| &rest[at..]), "/")
+        }
+        _ => (target, ""),
     };
     let (path, query) = match origin.split_once('?') {
         Some((path, query)) => (path, Some(query)),
         None => (origin, None),
     };
-    let path = if path.is_empty() && origin.len() < target.len() {
-        "/"
-    } else {
-        path
-    };
+    let path = if path.is_empty() { empty_path } else { path };
     let is_sound = path.starts_with('/') && !target.contains('#');
     is_sound.then_some((path, query))
 }
@@ -279,7 +279,8 @@ fn is_scheme(scheme: &str) -> bool {
         .any(|known| scheme.eq_ignore_ascii_case(known))
 }
 
-/// The length of the body, of which no two readers may have a different idea (RFC 9112, section 6.3).
+/// The length of the body, of which no two readers may have a different idea (RFC 9112, section
+/// 6.3).
 fn content_length(headers: &Headers<'_>) -> Result<Option<u64>, RequestError> {
     let Some(value) = headers.only("content-length")? else {
         return Ok(None);

@@ -1,10 +1,12 @@
 //! The opening handshake (RFC 6455, section 4) and as much of HTTP/1.1 as goes with it.
 //!
-//! For a server: [`parse_request`] reads any request's head, [`Request::upgrade`] judges whether it asks for a WebSocket as it must, and
-//! [`put_switching`] or [`put_response`] answer it. For a client: [`put_upgrade_request`] asks and [`parse_response`] judges the answer.
+//! For a server: [`parse_request`] reads any request's head, [`Request::upgrade`] judges whether it
+//! asks for a WebSocket as it must, and [`put_switching`] or [`put_response`] answer it. For a
+//! client: [`put_upgrade_request`] asks and [`parse_response`] judges the answer.
 //!
-//! Heads are read strictly, because a server may stand behind a proxy that reads them differently: every line ends with CR LF, no
-//! line is folded, no header that says who is asked or where a body ends stands twice.
+//! Heads are read strictly, because a server may stand behind a proxy that reads them differently:
+//! every line ends with CR LF, no line is folded, no header that says who is asked or where a body
+//! ends stands twice.
 
 mod accept;
 mod client;

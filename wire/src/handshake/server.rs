@@ -104,7 +104,8 @@ fn is_key(key: &str) -> bool {
     key.len() == KEY_CHARS && STANDARD.decode_slice(key, &mut nonce) == Ok(16)
 }
 
-/// Appends the answer that turns the connection into a WebSocket. `protocol` must be one that was offered.
+/// Appends the answer that turns the connection into a WebSocket. `protocol` must be one that was
+/// offered.
 pub fn put_switching(out: &mut Vec<u8>, key: &str, protocol: Option<&str>) {
     out.extend_from_slice(
         b"HTTP/1.1 101 Switching Protocols\r\n\
@@ -120,8 +121,9 @@ pub fn put_switching(out: &mut Vec<u8>, key: &str, protocol: Option<&str>) {
     out.extend_from_slice(b"\r\n");
 }
 
-/// Appends a whole response after which the connection is closed, with `extra` headers beside those about the body. A
-/// 405 says by itself that GET is allowed, a 426 that a WebSocket of version 13 is wanted.
+/// Appends a whole response after which the connection is closed, with `extra` headers beside those
+/// about the body. A 405 says by itself that GET is allowed, a 426 that a WebSocket of version 13
+/// is wanted.
 pub fn put_response(
     out: &mut Vec<u8>,
     status: u16,
@@ -130,7 +132,8 @@ pub fn put_response(
     body: &[u8],
 ) {
     put_line(out, &format!("HTTP/1.1 {status} {}", reason_phrase(status)));
-    // 426 must say what to upgrade to, and `Upgrade` must be listed by `Connection` (RFC 9110, section 7.8).
+    // 426 must say what to upgrade to, and `Upgrade` must be listed by `Connection` (RFC 9110,
+    // section 7.8).
     let connection = if status == 426 {
         "close, Upgrade"
     } else {
@@ -158,7 +161,8 @@ pub(super) fn put_header_line(out: &mut Vec<u8>, name: &str, value: &str) {
     put_line(out, &format!("{name}: {value}"));
 }
 
-/// Appends a line and its end. Control bytes are left out, so that no value can begin a line of its own.
+/// Appends a line and its end. Control bytes are left out, so that no value can begin a line of its
+/// own.
 pub(super) fn put_line(out: &mut Vec<u8>, line: &str) {
     out.extend(line.bytes().filter(|byte| !byte.is_ascii_control()));
     out.extend_from_slice(b"\r\n");

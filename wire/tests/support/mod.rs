@@ -40,7 +40,8 @@ pub(crate) fn limits(role: Role) -> Limits {
 /// Everything a stream said before it ended or was refused.
 pub(crate) type Outcome = (Vec<Message>, Option<ProtocolError>);
 
-/// Reads `bytes` cut into pieces of the sizes in `pieces`, again and again; an empty list is one piece.
+/// Reads `bytes` cut into pieces of the sizes in `pieces`, again and again; an empty list is one
+/// piece.
 pub(crate) fn read(bytes: &[u8], pieces: &[usize], limits: &Limits) -> Outcome {
     let mut reader = Reader::default();
     let mut messages = Vec::new();
