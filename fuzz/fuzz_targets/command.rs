@@ -54,7 +54,8 @@ fn event(text: &str) {
     let Ok(Event::Data(data)) = event::parse(text) else {
         return;
     };
-    if data.encoding != Encoding::Json {
+    // A payload is not looked into, so what is no JSON is only told where the event is parsed as such.
+    if data.encoding != Encoding::Json || !is_json(data.data) {
         return;
     }
     let mut out = Vec::new();

@@ -22,7 +22,8 @@ pub(crate) fn put_escaped(out: &mut Vec<u8>, text: &str) {
     out.extend_from_slice(plain);
 }
 
-fn needs_escape(byte: u8) -> bool {
+/// Whether a byte cannot stand for itself in a JSON string.
+pub(crate) fn needs_escape(byte: u8) -> bool {
     matches!(byte, 0x00..=0x1f | b'"' | b'\\')
 }
 

@@ -443,6 +443,7 @@ fn what_is_no_event_is_refused() {
         r#"{"type":"update","topic":"A","seq":1,"ts":2,"encoding":"x","data":1}"#,
         r#"{"type":"update","topic":"A","seq":1,"ts":2,"data":1"#,
         r#"{"type":"update","topic":7,"seq":1,"ts":2,"data":1}"#,
+        "{\"type\":\"update\",\"topic\":\"A\x1a\",\"seq\":1,\"ts\":2,\"data\":1}",
     ];
     for text in table {
         assert!(parse(text).is_err(), "{text}");

@@ -11,6 +11,7 @@ use serde::Deserialize;
 
 use super::{DataKind, Encoding, GapWhy, SkipWhy, slow};
 use crate::command::Id;
+use crate::json::needs_escape;
 
 /// What the server said.
 #[derive(Clone, Debug, PartialEq)]
@@ -231,7 +232,7 @@ fn fast_data(text: &str) -> Option<Data<'_>> {
     let (kind, rest) = rest.split_once('"')?;
     let kind = DataKind::from_name(kind)?;
     let rest = rest.strip_prefix(r#","topic":""#)?;
-    let (topic, rest) = rest.split_at(memchr::memchr2(b'"', b'\\', rest.as_bytes())?);
+    let (topic, rest) = rest.split_at(rest.bytes().position(needs_escape)?);
     let rest = rest.strip_prefix(r#"","seq":"#)?;
     let (seq, rest) = number(rest)?;
     let rest = rest.strip_prefix(r#","ts":"#)?;
