@@ -1,0 +1,264 @@
+//! What is said on a link, apart from how it is spelled: the seam for other protocols (raw
+//! payloads, binary frames, NATS, MQTT). A dialect writes commands and reads what the server says
+//! as a [`Heard`]; everything else in this program knows only that.
+
+use fanfare_wire::command;
+use fanfare_wire::event::{self, Event, GapWhy};
+use fanfare_wire::reader::Item;
+use std::borrow::Cow;
+
+pub use fanfare_wire::event::DataKind;
+
+/// A protocol that the load generator can speak.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Dialect {
+    /// `fanfare.v1.json`: JSON both ways.
+    Json,
+}
+
+/// What a server said.
+#[derive(Debug)]
+pub enum Heard<'a> {
+    /// Subscriptions were taken, or some of them refused.
+    Subscribed {
+        /// Those that were taken.
+        topics: Vec<Subscribed<'a>>,
+        /// Those that were refused: name and label of the reason.
+        refused: Vec<(Cow<'a, str>, String)>,
+    },
+    /// A value of a topic.
+    Data {
+        /// Snapshot, history or update.
+        kind: DataKind,
+        /// The topic's name.
+        topic: Cow<'a, str>,
+        /// Its seq.
+        seq: u64,
+        /// When the server took it, microseconds since 1970.
+        ts_us: i64,
+        /// The publisher's bytes.
+        payload: &'a [u8],
+    },
+    /// The server leaves out `from..=to`.
+    Skip {
+        /// The topic's name.
+        topic: Cow<'a, str>,
+        /// First seq left out.
+        from: u64,
+        /// Last seq left out.
+        to: u64,
+    },
+    /// The server lost what begins at `from`.
+    Gap {
+        /// The topic's name.
+        topic: Cow<'a, str>,
+        /// First seq lost.
+        from: u64,
+        /// It counts anew.
+        new_epoch: bool,
+    },
+    /// A publish was taken.
+    Published {
+        /// The command's id.
+        id: Option<u64>,
+        /// The seq it was given.
+        seq: u64,
+    },
+    /// Where topics stand: name and last seq. Topics that the server does not know are left out.
+    State(Vec<(Cow<'a, str>, u64)>),
+    /// A command was refused.
+    Refused {
+        /// The command's id, if it had one.
+        id: Option<u64>,
+        /// Code and name, under which it is counted.
+        label: String,
+    },
+    /// Nothing that concerns us (greetings, heartbeats).
+    Aside,
+}
+
+/// A subscription that was taken.
+#[derive(Debug)]
+pub struct Subscribed<'a> {
+    /// The topic's name.
+    pub topic: Cow<'a, str>,
+    /// Its seq at that moment.
+    pub seq: u64,
+    /// How many history frames follow.
+    pub recovered: u64,
+}
+
+impl Dialect {
+    /// The WebSocket subprotocol to offer.
+    pub fn subprotocol(self) -> Option<&'static str> {
+        match self {
+            Dialect::Json => Some("fanfare.v1.json"),
+        }
+    }
+
+    /// Writes a subscribe command into `out`, which is cleared first. So do the others.
+    pub fn subscribe(self, out: &mut Vec<u8>, id: u64, topics: &[&str]) {
+        out.clear();
+        match self {
+            Dialect::Json => command::put_subscribe(out, Some(id), topics, None),
+        }
+    }
+
+    /// Writes a publish command; `payload` is JSON.
+    pub fn publish(self, out: &mut Vec<u8>, id: u64, topic: &str, payload: &[u8]) {
+        out.clear();
+        match self {
+            Dialect::Json => command::put_publish(out, Some(id), topic, payload, None),
+        }
+    }
+
+    /// Writes a command that asks where topics stand.
+    pub fn check(self, out: &mut Vec<u8>, id: u64, topics: &[&str]) {
+        out.clear();
+        match self {
+            Dialect::Json => command::put_check(out, Some(id), topics),
+        }
+    }
+
+    /// Reads a message. The error is a sentence.
+    pub fn hear(self, message: Item<'_>) -> Result<Heard<'_>, String> {
+        match (self, message) {
+            (Dialect::Json, Item::Text(text)) => event::parse(text)
+                .map(heard)
+                .map_err(|error| error.to_string()),
+            (Dialect::Json, _) => Err("a binary message where JSON was agreed on".to_owned()),
+        }
+    }
+}
+
+fn heard(event: Event<'_>) -> Heard<'_> {
+    match event {
+        Event::Data(data) => Heard::Data {
+            kind: data.kind,
+            topic: data.topic,
+            seq: data.seq,
+            ts_us: data.ts_us,
+            payload: data.data.as_bytes(),
+        },
+        Event::Published { id, seq, .. } => Heard::Published {
+            id: number(id),
+            seq,
+        },
+        Event::Subscribed { topics, errors, .. } => Heard::Subscribed {
+            topics: topics.into_iter().map(subscribed).collect(),
+            refused: errors
+                .into_iter()
+                .map(|fault| (fault.topic, label(fault.code)))
+                .collect(),
+        },
+        Event::Skip {
+            topic, from, to, ..
+        } => Heard::Skip { topic, from, to },
+        Event::Gap {
+            topic, from, why, ..
+        } => Heard::Gap {
+            topic,
+            from,
+            new_epoch: why == Some(GapWhy::Epoch),
+        },
+        Event::State { topics, .. } => Heard::State(
+            topics
+                .into_iter()
+                .map(|state| (state.topic, state.seq))
+                .collect(),
+        ),
+        Event::Error { id, code, .. } => Heard::Refused {
+            id: number(id),
+            label: label(code),
+        },
+        _ => Heard::Aside,
+    }
+}
+
+fn subscribed(read: event::SubscribedTopicRead<'_>) -> Subscribed<'_> {
+    let recovered = match read.recovered {
+        Some(event::RecoveredRead::Full) => read.count.unwrap_or(0),
+        _ => 0,
+    };
+    Subscribed {
+        topic: read.topic,
+        seq: read.seq,
+        recovered,
+    }
+}
+
+/// Our ids are numbers; an id of another shape is not ours.
+fn number(id: Option<command::Id<'_>>) -> Option<u64> {
+    id?.0.parse().ok()
+}
+
+fn label(code: u16) -> String {
+    match fanfare_wire::code::ErrorCode::from_number(code) {
+        Some(code) => code.to_string(),
+        None => code.to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_the_server_says_is_understood() {
+        let stories = [
+            (
+                r#"{"type":"update","topic":"a","seq":7,"ts":5,"data":{"x":1}}"#,
+                "Data { kind: Update, topic: \"a\", seq: 7, ts_us: 5",
+            ),
+            (
+                r#"{"type":"published","id":7,"topic":"a","epoch":"e","seq":9}"#,
+                "Published { id: Some(7), seq: 9 }",
+            ),
+            (
+                r#"{"type":"skip","topic":"a","from":2,"to":5,"why":"slow"}"#,
+                "Skip { topic: \"a\", from: 2, to: 5 }",
+            ),
+            (
+                r#"{"type":"gap","topic":"a","from":2,"why":"epoch","epoch":"f"}"#,
+                "new_epoch: true",
+            ),
+            (
+                r#"{"type":"gap","topic":"a","from":2,"why":"overflow","epoch":"f"}"#,
+                "new_epoch: false",
+            ),
+            (
+                r#"{"type":"error","id":3,"code":3000,"name":"rate","message":"slow down"}"#,
+                "label: \"3000 rate\"",
+            ),
+            (r#"{"type":"heartbeat","time":5}"#, "Aside"),
+            (r#"{"type":"from the future"}"#, "Aside"),
+        ];
+        for (text, expected) in stories {
+            let heard = format!("{:?}", Dialect::Json.hear(Item::Text(text)).unwrap());
+            assert!(heard.contains(expected), "{text}: {heard}");
+        }
+    }
+
+    #[test]
+    fn an_ack_tells_seq_recovery_and_refusals() {
+        let text = r#"{"type":"subscribed","id":0,"topics":[{"topic":"a","epoch":"e","seq":4},
+            {"topic":"b","epoch":"e","seq":9,"recovered":"full","count":2},
+            {"topic":"c","epoch":"e","seq":9,"recovered":"none"}],
+            "errors":[{"topic":"d","code":2003,"message":"not allowed"}]}"#;
+        let Ok(Heard::Subscribed { topics, refused }) = Dialect::Json.hear(Item::Text(text)) else {
+            panic!("not understood");
+        };
+        let seen: Vec<_> = topics
+            .iter()
+            .map(|t| (&*t.topic, t.seq, t.recovered))
+            .collect();
+        assert_eq!(seen, [("a", 4, 0), ("b", 9, 2), ("c", 9, 0)]);
+        assert_eq!(refused, [("d".into(), "2003 forbidden".to_owned())]);
+    }
+
+    #[test]
+    fn what_is_no_event_is_told() {
+        assert!(Dialect::Json.hear(Item::Text("pong")).is_err());
+        assert!(Dialect::Json.hear(Item::Binary(b"{}")).is_err());
+    }
+}

@@ -1,0 +1,291 @@
+//! One client end of a WebSocket over a non-blocking socket: handshake, frames, pongs, close.
+//! Sixteen bytes while nothing is going on; what a handshake, an unsent frame or an incomplete one
+//! needs is boxed and given back afterwards.
+//!
+//! Whoever owns the [`Link`] registers it once, edge-triggered, for reading and writing, and then:
+//! when it is writable, calls [`Link::flush`]; when it is readable, calls [`Link::read`]. Pings and
+//! closes are answered here.
+
+mod error;
+
+pub use error::LinkError;
+
+use crate::clock;
+use crate::sys;
+use crate::target::Target;
+use fanfare_wire::close::CloseCode;
+use fanfare_wire::frame::{self, Opcode};
+use fanfare_wire::handshake::{self, HeadLimits, ResponseError};
+use fanfare_wire::reader::{Item, Limits, Reader, Role};
+use mio::net::TcpStream;
+use mio::{Interest, Registry, Token};
+use std::io::{self, ErrorKind, Read as _, Write as _};
+use std::net::IpAddr;
+
+/// What a server may send. Generous: the limits of a server are its own tests' business.
+const LIMITS: Limits = Limits {
+    role: Role::Client,
+    frame_bytes_max: 64 << 20,
+    message_bytes_max: 64 << 20,
+    fragments_max: 1 << 16,
+};
+const HEAD_LIMITS: HeadLimits = HeadLimits {
+    head_bytes_max: 16 << 10,
+    line_bytes_max: 8 << 10,
+};
+/// Reads from one socket before others get their turn.
+const READS_MAX: usize = 16;
+
+/// A client's connection. Dropping it closes the socket.
+#[derive(Debug)]
+pub struct Link {
+    stream: TcpStream,
+    is_open: bool,
+    /// `None` while the link is open and idle.
+    cold: Option<Box<Cold>>,
+}
+
+/// What an idle link does not need.
+#[derive(Debug, Default)]
+struct Cold {
+    reader: Reader,
+    /// Bytes to be sent; the first `sent` of them have been.
+    out: Vec<u8>,
+    sent: usize,
+    /// Until the handshake ends: the key, the subprotocol offered, and what has arrived of the
+    /// answer.
+    key: String,
+    protocol: Option<&'static str>,
+    head: Vec<u8>,
+}
+
+/// What came of [`Link::read`].
+#[derive(Debug, Default)]
+pub struct Read {
+    /// Bytes taken from the socket.
+    pub bytes: usize,
+    /// The handshake was completed by this read.
+    pub opened: bool,
+    /// The socket may hold more, but others should have their turn: call again without waiting for
+    /// an event.
+    pub more: bool,
+    /// The link has ended; drop it.
+    pub ended: Option<LinkError>,
+}
+
+impl Link {
+    /// Begins to connect, from `source` if one is given, and prepares the upgrade request, which
+    /// offers `protocol`.
+    pub fn connect(
+        target: &Target,
+        source: Option<IpAddr>,
+        protocol: Option<&'static str>,
+    ) -> io::Result<Link> {
+        let domain = socket2::Domain::for_address(target.address);
+        let socket =
+            socket2::Socket::new(domain, socket2::Type::STREAM, Some(socket2::Protocol::TCP))?;
+        socket.set_nonblocking(true)?;
+        socket.set_tcp_nodelay(true)?;
+        if let Some(source) = source {
+            sys::bind_address_no_port(&socket)?;
+            socket.bind(&std::net::SocketAddr::new(source, 0).into())?;
+        }
+        match socket.connect(&target.address.into()) {
+            Err(error) if error.raw_os_error() != Some(libc::EINPROGRESS) => return Err(error),
+            _ => {}
+        }
+        let mut cold = Box::<Cold>::default();
+        cold.key = handshake::new_key(fastrand::u128(..).to_ne_bytes());
+        cold.protocol = protocol;
+        handshake::put_upgrade_request(
+            &mut cold.out,
+            &target.host,
+            &target.path,
+            &cold.key,
+            protocol.as_slice(),
+            &[],
+        );
+        let stream = TcpStream::from_std(socket.into());
+        Ok(Link {
+            stream,
+            is_open: false,
+            cold: Some(cold),
+        })
+    }
+
+    /// Registers the socket, once for all. Events for it may arrive at once.
+    pub fn register(&mut self, registry: &Registry, token: Token) -> io::Result<()> {
+        registry.register(
+            &mut self.stream,
+            token,
+            Interest::READABLE | Interest::WRITABLE,
+        )
+    }
+
+    /// Whether the handshake is completed.
+    pub fn is_open(&self) -> bool {
+        self.is_open
+    }
+
+    /// Bytes that wait for the socket.
+    pub fn unsent_bytes(&self) -> usize {
+        self.cold
+            .as_ref()
+            .map_or(0, |cold| cold.out.len() - cold.sent)
+    }
+
+    /// Appends a masked frame to what waits; [`Link::flush`] sends it.
+    pub fn queue(&mut self, opcode: Opcode, payload: &[u8]) {
+        let key = fastrand::u32(..).to_ne_bytes();
+        frame::put_masked_frame(
+            &mut self.cold.get_or_insert_default().out,
+            opcode,
+            key,
+            payload,
+        );
+    }
+
+    /// Appends a close frame with 1000: the server answers with its own after all that it had
+    /// queued before.
+    pub fn queue_close(&mut self) {
+        self.queue(Opcode::Close, &CloseCode::NORMAL.0.to_be_bytes());
+    }
+
+    /// Sends what waits, as far as the socket takes it. Returns whether all is sent; if not, call
+    /// again when the socket is writable.
+    pub fn flush(&mut self) -> io::Result<bool> {
+        let Some(cold) = &mut self.cold else {
+            return Ok(true);
+        };
+        while cold.sent < cold.out.len() {
+            match self.stream.write(&cold.out[cold.sent..]) {
+                Ok(bytes) => cold.sent += bytes,
+                Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(false),
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                // Not connected yet.
+                Err(error) if error.kind() == ErrorKind::NotConnected => return Ok(false),
+                Err(error) => return Err(error),
+            }
+        }
+        cold.out.clear();
+        cold.sent = 0;
+        Ok(true)
+    }
+
+    /// Gives back the memory that is not needed now. Links in great number call this after each
+    /// event.
+    pub fn relax(&mut self) {
+        let idle = |cold: &Cold| cold.reader.is_idle() && cold.out.is_empty();
+        if self.is_open && self.cold.as_deref().is_some_and(idle) {
+            self.cold = None;
+        }
+    }
+
+    /// Reads through `buffer` and hands every text and binary message to `hear`, with the monotonic
+    /// time of its arrival. Reads until the socket is empty; `to_the_end` says that the peer has
+    /// ended its side (a read that does not fill the buffer then does not prove that there is no
+    /// more).
+    pub fn read(
+        &mut self,
+        buffer: &mut [u8],
+        to_the_end: bool,
+        mut hear: impl FnMut(Item<'_>, u64),
+    ) -> Read {
+        let mut read = Read {
+            more: true,
+            ..Read::default()
+        };
+        for _ in 0..READS_MAX {
+            let bytes = match self.stream.read(buffer) {
+                Ok(0) => {
+                    read.ended = Some(LinkError::Ended);
+                    return read;
+                }
+                Ok(bytes) => bytes,
+                Err(error) if error.kind() == ErrorKind::Interrupted => continue,
+                Err(error) if error.kind() == ErrorKind::WouldBlock => {
+                    read.more = false;
+                    return read;
+                }
+                Err(error) => {
+                    read.ended = Some(error.into());
+                    return read;
+                }
+            };
+            read.bytes += bytes;
+            if let Err(error) = self.on_bytes(&mut buffer[..bytes], &mut read.opened, &mut hear) {
+                read.ended = Some(error);
+                return read;
+            }
+            if bytes < buffer.len() && !to_the_end {
+                read.more = false;
+                return read;
+            }
+        }
+        read
+    }
+
+    fn on_bytes(
+        &mut self,
+        bytes: &mut [u8],
+        opened: &mut bool,
+        hear: &mut impl FnMut(Item<'_>, u64),
+    ) -> Result<(), LinkError> {
+        let now_ns = clock::monotonic_ns();
+        if self.is_open {
+            return self.on_frames(bytes, now_ns, hear);
+        }
+        let cold = self.cold.get_or_insert_default();
+        cold.head.extend_from_slice(bytes);
+        let Some(accepted) = handshake::parse_response(&cold.head, &cold.key, &HEAD_LIMITS)? else {
+            return Ok(());
+        };
+        if accepted.protocol.is_some() && accepted.protocol.as_deref() != cold.protocol {
+            return Err(ResponseError::NotOffered.into());
+        }
+        let mut head = std::mem::take(&mut cold.head);
+        cold.key = String::new();
+        self.is_open = true;
+        *opened = true;
+        self.on_frames(&mut head[accepted.head_bytes..], now_ns, hear)
+    }
+
+    fn on_frames(
+        &mut self,
+        mut bytes: &mut [u8],
+        now_ns: u64,
+        hear: &mut impl FnMut(Item<'_>, u64),
+    ) -> Result<(), LinkError> {
+        let mut reader = self
+            .cold
+            .as_mut()
+            .map(|cold| std::mem::take(&mut cold.reader))
+            .unwrap_or_default();
+        while let Some(item) = reader.next(&LIMITS, &mut bytes)? {
+            match item {
+                Item::Text(_) | Item::Binary(_) => hear(item, now_ns),
+                Item::Ping(payload) => self.queue(Opcode::Pong, payload),
+                Item::Pong(_) => {}
+                Item::Close(close) => {
+                    let code = close.map(|close| close.code);
+                    self.queue(
+                        Opcode::Close,
+                        &code.map_or(Vec::new(), |code| code.0.to_be_bytes().into()),
+                    );
+                    // The link ends now; whether the answer still reaches the server is no longer
+                    // our business.
+                    let _ = self.flush();
+                    return Err(LinkError::Closed(code));
+                }
+            }
+        }
+        if !reader.is_idle() {
+            self.cold.get_or_insert_default().reader = reader;
+        }
+        Ok(())
+    }
+}
+
+// A million links are 16 MB. (Debug builds of mio keep a selector's id in each socket.)
+#[cfg(not(debug_assertions))]
+const _: () = assert!(size_of::<Link>() == 16);
