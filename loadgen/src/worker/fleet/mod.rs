@@ -1,0 +1,306 @@
+//! The connections of one worker and what happens to each: connecting, subscribing, listening,
+//! closing. The table has one entry a connection, made once at its full size. [`Fleet::on_ready`]
+//! is called for each socket event, [`Fleet::advance`] once a turn.
+//!
+//! `steps.rs` holds what one connection begins and how that ends.
+
+mod steps;
+
+use super::drive::{Drive, Flight, Job};
+use super::report::WorkerReport;
+use super::subscriptions::{Answers, Client, Subscriptions};
+use crate::clock;
+use crate::link::Link;
+use crate::phase::{Order, Pace};
+use crate::plan::Plan;
+use crate::tally::Figures;
+use mio::Registry;
+use mio::event::Event;
+use std::sync::Arc;
+
+/// All connections of a worker.
+#[derive(Debug)]
+pub struct Fleet {
+    plan: Arc<Plan>,
+    /// Which worker this is: the numbers of connections go round the workers.
+    index: usize,
+    members: Vec<Member>,
+    subscriptions: Subscriptions,
+    drive: Option<Drive>,
+    /// Slots whose sockets may still be readable although no event will say so.
+    unread: Vec<u32>,
+    /// Scratch for a command's text.
+    command: Vec<u8>,
+    report: WorkerReport,
+    figures: Figures,
+}
+
+/// A connection.
+#[derive(Debug)]
+struct Member {
+    link: Option<Link>,
+    /// When what it waits for began: the handshake, the subscribe command, the close.
+    since_ns: u64,
+    /// Subscriptions that are not answered yet.
+    unanswered: u32,
+    stage: Stage,
+    attempts: u8,
+}
+
+// A million of these are 32 MB. (Debug builds of mio keep a selector's id in each socket.)
+#[cfg(not(debug_assertions))]
+const _: () = assert!(size_of::<Member>() == 32);
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Stage {
+    /// Not begun, or between two attempts.
+    Vacant,
+    /// The handshake is under way.
+    Connecting,
+    /// The handshake is done.
+    Open,
+    /// The subscribe command is sent.
+    Subscribing,
+    /// All subscriptions are answered.
+    Subscribed,
+    /// Our close frame is sent.
+    Closing,
+    /// We have closed it.
+    Closed,
+    /// All attempts failed.
+    Failed,
+    /// The server has ended it.
+    Lost,
+}
+
+impl Stage {
+    fn is_waiting(self) -> bool {
+        matches!(
+            self,
+            Stage::Connecting | Stage::Subscribing | Stage::Closing
+        )
+    }
+}
+
+impl Fleet {
+    /// The fleet of worker `index`, nothing opened yet.
+    pub fn new(plan: Arc<Plan>, index: usize) -> Fleet {
+        let workers = plan.workers as usize;
+        let slots = (plan.connections as usize)
+            .saturating_sub(index)
+            .div_ceil(workers);
+        let mut members = Vec::with_capacity(slots);
+        members.resize_with(slots, || Member {
+            link: None,
+            since_ns: 0,
+            unanswered: 0,
+            stage: Stage::Vacant,
+            attempts: 0,
+        });
+        let numbers = (0..slots).map(|slot| (slot * workers + index) as u64);
+        Fleet {
+            subscriptions: Subscriptions::new(plan.clone(), numbers),
+            plan,
+            index,
+            members,
+            drive: None,
+            unread: Vec::new(),
+            command: Vec::new(),
+            report: WorkerReport::default(),
+            figures: Figures::default(),
+        }
+    }
+
+    /// Takes up an order; whatever was under way is given up.
+    pub fn on_order(&mut self, order: &Order) {
+        self.give_up();
+        match order {
+            Order::Connect(pace) => self.begin_job(Job::Connect, pace),
+            Order::Subscribe(pace) => self.begin_job(Job::Subscribe, pace),
+            Order::Close(pace) => self.begin_job(Job::Close, pace),
+            Order::Drain(finals) => {
+                let members = &self.members;
+                let is_live = |slot: u32| members[slot as usize].link.is_some();
+                self.subscriptions
+                    .drain(finals.clone(), members.len() as u32, is_live);
+            }
+            Order::Publish { .. } | Order::Quiet | Order::Finish => {}
+        }
+    }
+
+    /// Whether this worker has done its part of the last order.
+    pub fn is_settled(&self) -> bool {
+        match &self.drive {
+            Some(drive) => drive.is_done(),
+            None => self.subscriptions.is_drained(),
+        }
+    }
+
+    /// A socket has become ready.
+    pub fn on_ready(&mut self, slot: u32, event: &Event, buffer: &mut [u8]) {
+        let ended = event.is_read_closed() || event.is_error();
+        if event.is_readable() || ended {
+            self.read(slot, ended, buffer);
+        }
+        self.flush(slot);
+    }
+
+    /// Reads on where a turn ended before a socket was empty. Returns whether there is still more.
+    pub fn read_on(&mut self, buffer: &mut [u8]) -> bool {
+        self.unread.sort_unstable();
+        self.unread.dedup();
+        for slot in std::mem::take(&mut self.unread) {
+            self.read(slot, true, buffer);
+            self.flush(slot);
+        }
+        !self.unread.is_empty()
+    }
+
+    /// Begins what is due and gives up what has waited too long.
+    pub fn advance(&mut self, registry: &Registry) {
+        let now_ns = clock::monotonic_ns();
+        self.subscriptions.set_clock();
+        while let Some(drive) = &mut self.drive {
+            let Some(slot) = drive.due(now_ns) else { break };
+            match drive.job {
+                Job::Connect => self.connect(slot, registry),
+                Job::Subscribe => self.subscribe(slot),
+                Job::Close => self.close(slot),
+            }
+        }
+        while let Some(drive) = &mut self.drive {
+            let members = &self.members;
+            let is_current = |flight: &Flight| {
+                let member = &members[flight.slot as usize];
+                member.stage.is_waiting() && member.since_ns == flight.since_ns
+            };
+            let Some(flight) = drive.overdue(now_ns, is_current) else {
+                break;
+            };
+            self.on_overdue(flight.slot);
+        }
+    }
+
+    /// When [`Fleet::advance`] should be called next, if nothing happens before. Monotonic.
+    pub fn next_ns(&self) -> Option<u64> {
+        self.drive.as_ref().and_then(Drive::next_ns)
+    }
+
+    /// The running figures.
+    pub fn figures(&self) -> Figures {
+        let totals = &self.subscriptions.ledger.totals;
+        Figures {
+            in_flight: self
+                .drive
+                .as_ref()
+                .map_or(0, |drive| u64::from(drive.in_flight())),
+            delivered: totals.delivered,
+            left_out: totals.skipped + totals.gaps,
+            ..self.figures
+        }
+    }
+
+    /// Closes the books, and with them all connections that are still open.
+    pub fn finish(mut self) -> WorkerReport {
+        self.give_up();
+        for slot in 0..self.members.len() as u32 {
+            let ended_early = matches!(
+                self.members[slot as usize].stage,
+                Stage::Failed | Stage::Lost
+            );
+            self.subscriptions.close(self.client(slot), ended_early);
+        }
+        let vacant = self
+            .members
+            .iter()
+            .filter(|member| member.stage == Stage::Vacant);
+        self.report.unfinished = vacant.count() as u64;
+        self.report.conclude(self.subscriptions, &self.figures)
+    }
+
+    fn client(&self, slot: u32) -> Client {
+        Client {
+            slot,
+            number: u64::from(slot) * u64::from(self.plan.workers) + self.index as u64,
+        }
+    }
+
+    fn begin_job(&mut self, job: Job, pace: &Pace) {
+        let members = self.plan.workers as usize;
+        self.drive = Some(Drive::new(
+            job,
+            self.members.len() as u32,
+            pace,
+            self.index,
+            members,
+        ));
+    }
+
+    /// Ends the job under way. Connections that are not open by now never will be; what else waits
+    /// has waited too long.
+    fn give_up(&mut self) {
+        let Some(drive) = self.drive.take() else {
+            return;
+        };
+        if drive.job == Job::Connect {
+            self.report.connect_lag_max_ns = drive.lag_max_ns();
+        }
+        if drive.is_done() {
+            return;
+        }
+        for slot in 0..self.members.len() as u32 {
+            let member = &mut self.members[slot as usize];
+            match member.stage {
+                Stage::Connecting => {
+                    member.link = None;
+                    member.stage = Stage::Vacant;
+                }
+                Stage::Subscribing | Stage::Closing => self.on_overdue(slot),
+                _ => {}
+            }
+        }
+    }
+
+    fn read(&mut self, slot: u32, to_the_end: bool, buffer: &mut [u8]) {
+        let client = self.client(slot);
+        let Fleet {
+            plan,
+            members,
+            subscriptions,
+            ..
+        } = self;
+        let Some(link) = &mut members[slot as usize].link else {
+            return;
+        };
+        let mut answers = Answers::default();
+        let read = link.read(buffer, to_the_end, |message, at_ns| {
+            match plan.dialect.hear(message) {
+                Ok(heard) => subscriptions.on_heard(client, heard, at_ns, &mut answers),
+                Err(why) => subscriptions.on_garbled(client, &why),
+            }
+        });
+        self.figures.bytes_in += read.bytes as u64;
+        if read.opened {
+            self.on_opened(slot);
+        }
+        if answers != Answers::default() {
+            self.on_answers(slot, answers);
+        }
+        match read.ended {
+            Some(error) => self.on_end(slot, &error),
+            None if read.more => self.unread.push(slot),
+            None => {}
+        }
+    }
+
+    /// Sends what waits. An idle link has nothing to send and costs nothing here.
+    fn flush(&mut self, slot: u32) {
+        let Some(link) = &mut self.members[slot as usize].link else {
+            return;
+        };
+        match link.flush() {
+            Ok(_) => link.relax(),
+            Err(error) => self.on_end(slot, &error.into()),
+        }
+    }
+}

@@ -1,0 +1,227 @@
+//! What one connection begins (connect, subscribe, close), and how that ends: answered, refused,
+//! overdue, cut off. Every beginning is told to the [`Drive`](super::Drive) as launched, every end
+//! as landed and settled.
+
+use super::{Answers, Fleet, Flight, Stage};
+use crate::clock;
+use crate::link::{Link, LinkError};
+use crate::plan::Plan;
+use fanfare_wire::frame::Opcode;
+use mio::{Registry, Token};
+
+/// Bytes of topic names in one subscribe command: far below what servers take in a frame.
+const COMMAND_BYTES_MAX: usize = 16 << 10;
+
+impl Fleet {
+    pub(super) fn connect(&mut self, slot: u32, registry: &Registry) {
+        let number = self.client(slot).number as usize;
+        let Plan {
+            targets,
+            sources,
+            dialect,
+            ..
+        } = &*self.plan;
+        let member = &mut self.members[slot as usize];
+        // Another attempt comes from another address: the first may have had no port left.
+        let source =
+            sources[(number / targets.len() + usize::from(member.attempts)) % sources.len()];
+        let target = &targets[number % targets.len()];
+        member.attempts += 1;
+        member.since_ns = clock::monotonic_ns();
+        let link = Link::connect(target, source, dialect.subprotocol()).and_then(|mut link| {
+            link.register(registry, Token(slot as usize))?;
+            Ok(link)
+        });
+        match link {
+            Ok(link) => {
+                member.link = Some(link);
+                member.stage = Stage::Connecting;
+                self.launch(slot);
+            }
+            Err(error) => self.on_connect_failed(slot, &error.into()),
+        }
+    }
+
+    pub(super) fn on_opened(&mut self, slot: u32) {
+        let member = &mut self.members[slot as usize];
+        debug_assert_eq!(member.stage, Stage::Connecting);
+        member.stage = Stage::Open;
+        self.report
+            .handshake
+            .record_between(member.since_ns, clock::monotonic_ns());
+        self.figures.opened += 1;
+        self.land();
+        self.settle();
+    }
+
+    pub(super) fn subscribe(&mut self, slot: u32) {
+        let member = &mut self.members[slot as usize];
+        let (Some(link), Stage::Open) = (&mut member.link, member.stage) else {
+            return self.settle();
+        };
+        let (mut names, mut names_bytes, mut id) = (Vec::new(), 0, 0);
+        for name in self.subscriptions.topics(slot) {
+            if names_bytes + name.len() > COMMAND_BYTES_MAX {
+                self.plan.dialect.subscribe(&mut self.command, id, &names);
+                link.queue(Opcode::Text, &self.command);
+                names.clear();
+                names_bytes = 0;
+                id += 1;
+            }
+            names.push(name);
+            names_bytes += name.len() + r#""","#.len();
+        }
+        self.plan.dialect.subscribe(&mut self.command, id, &names);
+        link.queue(Opcode::Text, &self.command);
+        member.stage = Stage::Subscribing;
+        member.since_ns = clock::monotonic_ns();
+        member.unanswered = self.plan.subscriptions as u32;
+        self.launch(slot);
+        self.flush(slot);
+    }
+
+    pub(super) fn on_answers(&mut self, slot: u32, answers: Answers) {
+        let member = &mut self.members[slot as usize];
+        let answered = answers.acked + answers.refused;
+        let refused_whole = if answers.command_refused {
+            member.unanswered.saturating_sub(answered)
+        } else {
+            0
+        };
+        self.report.refused += u64::from(answers.refused + refused_whole);
+        member.unanswered = member.unanswered.saturating_sub(answered + refused_whole);
+        if member.unanswered > 0 || member.stage != Stage::Subscribing {
+            return;
+        }
+        member.stage = Stage::Subscribed;
+        self.report
+            .subscribe
+            .record_between(member.since_ns, clock::monotonic_ns());
+        self.figures.subscribed += 1;
+        self.land();
+        self.settle();
+    }
+
+    pub(super) fn close(&mut self, slot: u32) {
+        let member = &mut self.members[slot as usize];
+        let Some(link) = &mut member.link else {
+            return self.settle();
+        };
+        if self.plan.close_timeout.is_zero() {
+            return self.on_closed(slot);
+        }
+        link.queue_close();
+        member.stage = Stage::Closing;
+        member.since_ns = clock::monotonic_ns();
+        self.launch(slot);
+        self.flush(slot);
+    }
+
+    fn on_closed(&mut self, slot: u32) {
+        let member = &mut self.members[slot as usize];
+        member.link = None;
+        member.stage = Stage::Closed;
+        self.settle();
+    }
+
+    /// The link has ended by the server's doing, or the kernel's.
+    pub(super) fn on_end(&mut self, slot: u32, error: &LinkError) {
+        match self.members[slot as usize].stage {
+            Stage::Connecting => {
+                self.land();
+                return self.on_connect_failed(slot, error);
+            }
+            Stage::Closing => {
+                self.land();
+                self.figures.closed += 1;
+                return self.on_closed(slot);
+            }
+            Stage::Subscribing => {
+                self.land();
+                self.settle();
+            }
+            _ => {}
+        }
+        self.subscriptions.on_lost(slot);
+        self.report.disconnects.add(&error.label());
+        self.figures.disconnected += 1;
+        self.tell("end", slot, |number| {
+            format!("connection {number}: {error}")
+        });
+        let member = &mut self.members[slot as usize];
+        member.link = None;
+        member.stage = Stage::Lost;
+    }
+
+    fn on_connect_failed(&mut self, slot: u32, error: &LinkError) {
+        self.report.connect_errors.add(&error.label());
+        let member = &mut self.members[slot as usize];
+        member.link = None;
+        member.stage = Stage::Vacant;
+        match &mut self.drive {
+            Some(drive) if member.attempts < self.plan.attempts_max => {
+                drive.retry(slot, clock::monotonic_ns());
+            }
+            _ => {
+                member.stage = Stage::Failed;
+                self.figures.failed += 1;
+                self.settle();
+                self.tell("connect", slot, |number| {
+                    format!("connection {number}: cannot connect: {error}")
+                });
+            }
+        }
+    }
+
+    /// What the connection waits for has not come in time.
+    pub(super) fn on_overdue(&mut self, slot: u32) {
+        self.land();
+        let member = &mut self.members[slot as usize];
+        match member.stage {
+            Stage::Connecting => self.on_connect_failed(slot, &LinkError::TimedOut),
+            Stage::Subscribing => {
+                // It stays connected: the answer may still come, and is then checked.
+                member.stage = Stage::Open;
+                self.report.unanswered += u64::from(member.unanswered);
+                self.tell("subscribe", slot, |number| {
+                    format!("connection {number}: no answer to its subscribe command")
+                });
+                self.settle();
+            }
+            Stage::Closing => {
+                self.report.close_unanswered += 1;
+                self.on_closed(slot);
+            }
+            _ => debug_assert!(false, "only what waits is overdue"),
+        }
+    }
+
+    fn tell(&mut self, kind: &'static str, slot: u32, sentence: impl FnOnce(u64) -> String) {
+        let number = self.client(slot).number;
+        self.subscriptions
+            .ledger
+            .examples
+            .add(kind, || sentence(number));
+    }
+
+    fn launch(&mut self, slot: u32) {
+        let since_ns = self.members[slot as usize].since_ns;
+        if let Some(drive) = &mut self.drive {
+            drive.launch(Flight { slot, since_ns });
+        }
+    }
+
+    // A job may have been given up before its last answers came: then nobody counts any more.
+
+    fn land(&mut self) {
+        if let Some(drive) = &mut self.drive {
+            drive.land();
+        }
+    }
+
+    fn settle(&mut self) {
+        if let Some(drive) = &mut self.drive {
+            drive.settle();
+        }
+    }
+}

@@ -1,0 +1,81 @@
+//! What one worker has to say at the end, and how workers are added up.
+
+use super::subscriptions::Subscriptions;
+use crate::counts::Counts;
+use crate::latency::Latency;
+use crate::tally::Figures;
+use crate::verify::{Examples, Totals};
+
+/// The books of one worker, or of all of them merged.
+#[derive(Debug, Default)]
+pub struct WorkerReport {
+    /// The running figures at the end.
+    pub figures: Figures,
+    /// Sums over all subscriptions.
+    pub totals: Totals,
+    /// The first faults in words.
+    pub examples: Examples,
+    /// Connections neither open nor given up when the time for connecting was over.
+    pub unfinished: u64,
+    /// Failed attempts to connect, by kind.
+    pub connect_errors: Counts,
+    /// Connections that the server ended, by kind.
+    pub disconnects: Counts,
+    /// Errors that the server sent, by code, and messages not understood.
+    pub errors: Counts,
+    /// Subscriptions acknowledged.
+    pub acked: u64,
+    /// Subscriptions refused.
+    pub refused: u64,
+    /// Subscriptions whose command was not answered in time.
+    pub unanswered: u64,
+    /// Connections whose close frame was not answered in time.
+    pub close_unanswered: u64,
+    /// Updates without the intended time that was looked for in them.
+    pub untimed: u64,
+    /// How far the connect schedule was behind at worst.
+    pub connect_lag_max_ns: u64,
+    /// From `connect` to the end of the handshake.
+    pub handshake: Latency,
+    /// From the subscribe command to the last of its acks.
+    pub subscribe: Latency,
+    /// Deliveries.
+    pub delivery: Latency,
+}
+
+impl WorkerReport {
+    /// Takes over what the subscriptions have booked.
+    pub fn conclude(mut self, subscriptions: Subscriptions, figures: &Figures) -> WorkerReport {
+        self.acked = subscriptions.acked();
+        self.totals = subscriptions.ledger.totals;
+        self.examples = subscriptions.ledger.examples;
+        self.errors = subscriptions.errors;
+        self.untimed = subscriptions.untimed;
+        self.delivery = subscriptions.delivery;
+        self.figures = Figures {
+            delivered: self.totals.delivered,
+            ..*figures
+        };
+        self
+    }
+
+    /// Adds another worker.
+    pub fn merge(&mut self, other: WorkerReport) {
+        self.figures = [self.figures, other.figures].into_iter().sum();
+        self.totals.merge(&other.totals);
+        self.examples.merge(other.examples);
+        self.unfinished += other.unfinished;
+        self.connect_errors.merge(&other.connect_errors);
+        self.disconnects.merge(&other.disconnects);
+        self.errors.merge(&other.errors);
+        self.acked += other.acked;
+        self.refused += other.refused;
+        self.unanswered += other.unanswered;
+        self.close_unanswered += other.close_unanswered;
+        self.untimed += other.untimed;
+        self.connect_lag_max_ns = self.connect_lag_max_ns.max(other.connect_lag_max_ns);
+        self.handshake.merge(&other.handshake);
+        self.subscribe.merge(&other.subscribe);
+        self.delivery.merge(&other.delivery);
+    }
+}

@@ -1,0 +1,316 @@
+//! The subscriptions of one worker's connections: finds the cursor that a frame belongs to, books
+//! what it says, and times deliveries. Called with every message of every connection; knows no
+//! sockets.
+
+use crate::cli::LatencyFrom;
+use crate::clock;
+use crate::counts::Counts;
+use crate::dialect::{DataKind, Heard};
+use crate::latency::Latency;
+use crate::payload;
+use crate::plan::Plan;
+use crate::verify::{Cursor, Fault, Ledger, Step, Subscriber};
+use std::sync::Arc;
+
+/// The cursors of all connections, in one table: those of slot `s` are `s·k..(s+1)·k`, sorted by
+/// topic.
+#[derive(Debug)]
+pub struct Subscriptions {
+    plan: Arc<Plan>,
+    cursors: Vec<Cursor>,
+    /// The topic of the last frame: a fan-out comes as a run of frames of one topic.
+    hint: u32,
+    /// Added to a monotonic time to compare it with a server's `ts`.
+    wall_offset_ns: i64,
+    drain: Option<Drain>,
+    /// The books.
+    pub ledger: Ledger,
+    /// Latencies of deliveries.
+    pub delivery: Latency,
+    /// Updates without the intended time that was looked for in them.
+    pub untimed: u64,
+    /// Refusals and messages that were not understood, by kind.
+    pub errors: Counts,
+}
+
+/// The wait for the final seqs.
+#[derive(Debug)]
+struct Drain {
+    /// By topic.
+    finals: Arc<[u64]>,
+    /// Acknowledged subscriptions that have not reached theirs.
+    behind: u64,
+}
+
+impl Drain {
+    fn is_behind(&self, cursor: &Cursor) -> bool {
+        cursor.is_acked() && !cursor.has_reached(self.finals[cursor.topic as usize])
+    }
+
+    fn on_step(&mut self, before: &Cursor, after: &Cursor) {
+        self.behind -= u64::from(self.is_behind(before));
+        self.behind += u64::from(self.is_behind(after));
+    }
+}
+
+/// One connection: its place in the worker, and its number in the run.
+#[derive(Clone, Copy, Debug)]
+pub struct Client {
+    /// Place in the worker's tables.
+    pub slot: u32,
+    /// Number in the run, for people.
+    pub number: u64,
+}
+
+/// What a message answered.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Answers {
+    /// Subscriptions acknowledged.
+    pub acked: u32,
+    /// Subscriptions refused.
+    pub refused: u32,
+    /// A whole command was refused.
+    pub command_refused: bool,
+}
+
+impl Subscriptions {
+    /// Chooses the topics of the connections with these numbers in the run; the first is slot 0.
+    pub fn new(plan: Arc<Plan>, numbers: impl ExactSizeIterator<Item = u64>) -> Subscriptions {
+        // Exactly as large as it will ever be: growing would double the peak.
+        let mut cursors = Vec::with_capacity(numbers.len() * plan.subscriptions);
+        let mut chosen = Vec::with_capacity(plan.subscriptions);
+        for number in numbers {
+            plan.popularity
+                .choose(plan.seed, number, plan.subscriptions, &mut chosen);
+            chosen.sort_unstable();
+            cursors.extend(chosen.iter().map(|topic| Cursor::new(*topic)));
+        }
+        Subscriptions {
+            plan,
+            cursors,
+            hint: 0,
+            wall_offset_ns: 0,
+            drain: None,
+            ledger: Ledger::default(),
+            delivery: Latency::default(),
+            untimed: 0,
+            errors: Counts::default(),
+        }
+    }
+
+    /// The topics of a slot.
+    pub fn topics(&self, slot: u32) -> impl Iterator<Item = &str> {
+        self.cursors[self.range(slot)]
+            .iter()
+            .map(|cursor| self.plan.topics.name(cursor.topic))
+    }
+
+    /// Takes the clocks' distance anew; a message's times are compared with it until the next call.
+    pub fn set_clock(&mut self) {
+        if self.plan.latency_from == LatencyFrom::Server {
+            self.wall_offset_ns = clock::wall_offset_ns();
+        }
+    }
+
+    /// Books what a connection heard at `at_ns`.
+    pub fn on_heard(
+        &mut self,
+        client: Client,
+        heard: Heard<'_>,
+        at_ns: u64,
+        answers: &mut Answers,
+    ) {
+        match heard {
+            Heard::Data {
+                kind,
+                topic,
+                seq,
+                ts_us,
+                payload,
+            } => {
+                let in_turn = self.step(client, &topic, |cursor| match kind {
+                    DataKind::Snapshot => cursor.on_snapshot(seq),
+                    DataKind::Update | DataKind::History => cursor.on_update(seq),
+                });
+                if in_turn && kind == DataKind::Update {
+                    self.time(payload, ts_us, at_ns);
+                }
+            }
+            Heard::Subscribed { topics, refused } => {
+                for ack in topics {
+                    answers.acked +=
+                        u32::from(self.on_ack(client, &ack.topic, ack.seq, ack.recovered));
+                }
+                answers.refused += refused.len() as u32;
+                refused.iter().for_each(|(_, label)| self.errors.add(label));
+            }
+            Heard::Skip { topic, from, to } => {
+                self.step(client, &topic, |cursor| cursor.on_skip(from, to));
+            }
+            Heard::Gap {
+                topic,
+                from,
+                new_epoch,
+            } => {
+                self.step(client, &topic, |cursor| cursor.on_gap(from, new_epoch));
+            }
+            Heard::Refused { label, .. } => {
+                self.errors.add(&label);
+                answers.command_refused = true;
+            }
+            Heard::Published { .. } | Heard::State(_) | Heard::Aside => {}
+        }
+    }
+
+    /// A message that is no part of the protocol.
+    pub fn on_garbled(&mut self, client: Client, why: &str) {
+        self.errors.add("not understood");
+        self.ledger.totals.broken += 1;
+        self.ledger
+            .examples
+            .add("message", || format!("connection {}: {why}", client.number));
+    }
+
+    /// Begins to wait for the final seqs, given by topic; `is_live` says of a slot whether it still
+    /// counts.
+    pub fn drain(&mut self, finals: Arc<[u64]>, slots: u32, is_live: impl Fn(u32) -> bool) {
+        self.drain = Some(Drain { finals, behind: 0 });
+        let behind = (0..slots)
+            .filter(|slot| is_live(*slot))
+            .map(|slot| self.behind(slot))
+            .sum();
+        if let Some(drain) = &mut self.drain {
+            drain.behind = behind;
+        }
+    }
+
+    /// Whether all have reached their final seqs.
+    pub fn is_drained(&self) -> bool {
+        self.drain.as_ref().is_none_or(|drain| drain.behind == 0)
+    }
+
+    /// The connection is gone: nobody waits for it any more.
+    pub fn on_lost(&mut self, slot: u32) {
+        let behind = self.behind(slot);
+        if let Some(drain) = &mut self.drain {
+            drain.behind -= behind;
+        }
+    }
+
+    /// Closes the books of a slot. One that ended early need not have reached the final seqs.
+    pub fn close(&mut self, client: Client, ended_early: bool) {
+        for index in self.range(client.slot) {
+            let cursor = &self.cursors[index];
+            if !cursor.is_acked() {
+                continue;
+            }
+            let finals = self.drain.as_ref().filter(|_| !ended_early);
+            let end = finals.map(|drain| drain.finals[cursor.topic as usize]);
+            let topic = self.plan.topics.name(cursor.topic);
+            let who = Subscriber {
+                connection: client.number,
+                subscription: index,
+                topic,
+            };
+            self.ledger.close(who, cursor, end);
+        }
+    }
+
+    /// Acknowledged subscriptions.
+    pub fn acked(&self) -> u64 {
+        self.cursors
+            .iter()
+            .filter(|cursor| cursor.is_acked())
+            .count() as u64
+    }
+
+    fn range(&self, slot: u32) -> std::ops::Range<usize> {
+        let count = self.plan.subscriptions;
+        slot as usize * count..(slot as usize + 1) * count
+    }
+
+    /// Where the cursor of a topic stands in the table.
+    fn find(&mut self, slot: u32, topic: &str) -> Option<usize> {
+        let topic = self.plan.topics.find(topic, self.hint)?;
+        self.hint = topic;
+        let range = self.range(slot);
+        let at = self.cursors[range.clone()]
+            .binary_search_by_key(&topic, |cursor| cursor.topic)
+            .ok()?;
+        Some(range.start + at)
+    }
+
+    /// Lets the cursor judge a frame and books the answer. Returns whether an update was delivered
+    /// in its turn.
+    fn step(
+        &mut self,
+        client: Client,
+        topic: &str,
+        judge: impl FnOnce(&mut Cursor) -> Result<Step, Fault>,
+    ) -> bool {
+        let Some(index) = self.find(client.slot, topic) else {
+            self.ledger.book_stray(client.number, topic);
+            return false;
+        };
+        let cursor = &mut self.cursors[index];
+        let before = *cursor;
+        let said = judge(cursor);
+        let who = Subscriber {
+            connection: client.number,
+            subscription: index,
+            topic,
+        };
+        let in_turn = self.ledger.book(who, cursor, said);
+        if let Some(drain) = &mut self.drain {
+            drain.on_step(&before, cursor);
+        }
+        in_turn
+    }
+
+    fn on_ack(&mut self, client: Client, topic: &str, seq: u64, recovered: u64) -> bool {
+        let Some(index) = self.find(client.slot, topic) else {
+            self.ledger.book_stray(client.number, topic);
+            return false;
+        };
+        let cursor = &mut self.cursors[index];
+        let before = *cursor;
+        if let Err(fault) = cursor.on_ack(seq, recovered) {
+            let who = Subscriber {
+                connection: client.number,
+                subscription: index,
+                topic,
+            };
+            self.ledger.book(who, cursor, Err(fault));
+            return false;
+        }
+        if let Some(drain) = &mut self.drain {
+            drain.on_step(&before, cursor);
+        }
+        true
+    }
+
+    fn time(&mut self, payload: &[u8], ts_us: i64, at_ns: u64) {
+        match self.plan.latency_from {
+            LatencyFrom::Server => {
+                self.delivery
+                    .record(at_ns as i64 + self.wall_offset_ns - ts_us.saturating_mul(1000));
+            }
+            LatencyFrom::Schedule => match payload::intended_ns(payload) {
+                Some(intended_ns) => self.delivery.record_between(intended_ns, at_ns),
+                None => self.untimed += 1,
+            },
+        }
+    }
+
+    fn behind(&self, slot: u32) -> u64 {
+        let Some(drain) = &self.drain else { return 0 };
+        self.cursors[self.range(slot)]
+            .iter()
+            .filter(|cursor| drain.is_behind(cursor))
+            .count() as u64
+    }
+}
+
+#[cfg(test)]
+#[path = "subscriptions_tests.rs"]
+mod tests;
