@@ -1,0 +1,107 @@
+//! A load generator that proves what a push server promises: it opens up to millions of WebSocket
+//! clients on one host, checks every sequence number that each of them receives, and records
+//! latencies from an open-loop schedule.
+//!
+//! Nothing is estimated from a sample: a run passes only if, for every subscription, *delivered +
+//! skipped + gaps = published*, and every connection was opened and stayed. If the generator itself
+//! was the bottleneck, the run says that it is invalid.
+//!
+//! | module | holds |
+//! |---|---|
+//! | [`cli`], [`plan`] | arguments, and what they mean on this host |
+//! | [`coordinator`], [`phase`], [`crew`] | the course of a run: phases, orders, threads |
+//! | [`worker`], [`publisher`], [`control`] | threads that hold connections, the one that publishes, the question where topics stand |
+//! | [`link`], [`dialect`], [`payload`] | one connection; what is said on it; what updates carry |
+//! | [`verify`], [`latency`], [`counts`], [`tally`] | sequence checks, histograms, counts |
+//! | [`schedule`], [`clock`], [`topics`], [`target`] | open-loop times, clocks, names, addresses |
+//! | [`report`], [`progress`] | verdict, table, JSON; the line on stderr |
+//! | [`sys`] | system calls; the only `unsafe` |
+
+pub mod cli;
+pub mod clock;
+pub mod control;
+pub mod coordinator;
+pub mod counts;
+pub mod crew;
+pub mod dialect;
+pub mod latency;
+pub mod link;
+pub mod payload;
+pub mod phase;
+pub mod plan;
+pub mod progress;
+pub mod publisher;
+pub mod report;
+pub mod schedule;
+pub mod sys;
+pub mod tally;
+pub mod target;
+pub mod topics;
+pub mod verify;
+pub mod worker;
+
+use anyhow::Context as _;
+use clap::Parser as _;
+use phase::Note;
+use plan::{Host, Plan};
+use report::Report;
+use std::io::Write as _;
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::sync::mpsc::{self, Sender};
+
+/// Parses the command line, carries it out, and returns the exit code: 0 all verified, 1 not, 2
+/// wrong use.
+pub fn run_command_line() -> ExitCode {
+    let cli::Command::Run(args) = cli::Cli::parse().command;
+    let plan = Host::this()
+        .context("cannot read this host's limits")
+        .and_then(|host| Plan::new(*args, &host));
+    let plan = match plan {
+        Ok(plan) => Arc::new(plan),
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            return ExitCode::from(2);
+        }
+    };
+    match carry_out(&plan) {
+        Ok(report) if report.verdict.passed => ExitCode::SUCCESS,
+        Ok(_) => ExitCode::FAILURE,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn carry_out(plan: &Arc<Plan>) -> anyhow::Result<Report> {
+    let notes = mpsc::channel();
+    watch_signals(notes.0.clone()).context("cannot watch for signals")?;
+    let report = coordinator::run(plan, notes)?;
+    // Files first: a closed pipe on stdout must not cost the report.
+    if let Some(path) = &plan.json {
+        report.write_json(path)?;
+    }
+    if let Some(dir) = &plan.histograms {
+        report.write_histograms(dir)?;
+    }
+    let _ = write!(std::io::stdout(), "{report}");
+    Ok(report)
+}
+
+/// The first SIGINT or SIGTERM ends the run early with a report, the second cuts its drain short,
+/// the third ends the process.
+fn watch_signals(notes: Sender<Note>) -> std::io::Result<()> {
+    use signal_hook::consts::{SIGINT, SIGTERM};
+    let mut signals = signal_hook::iterator::Signals::new([SIGINT, SIGTERM])?;
+    std::thread::Builder::new()
+        .name("signals".to_owned())
+        .spawn(move || {
+            for (count, _) in signals.forever().enumerate() {
+                if count >= 2 || notes.send(Note::Interrupt).is_err() {
+                    std::process::exit(130);
+                }
+            }
+        })?;
+    Ok(())
+}
