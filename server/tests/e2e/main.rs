@@ -1,0 +1,14 @@
+//! End to end: the real binary on a port of the system's choice, and clients that this project did not write.
+//!
+//! Every wait has a deadline and ends with an event; a test that hangs fails. Each test has a server of its own, so
+//! they run side by side. What Python's and Node's clients make of the same server is tested in `../clients`.
+
+mod commands;
+mod feeds;
+mod handshakes;
+mod harness;
+mod hostile;
+mod lifecycle;
+mod protocol;
+mod rooms;
+mod slow;
