@@ -33,7 +33,7 @@ macro_rules! figures {
 
         impl std::iter::Sum for Figures {
             fn sum<I: Iterator<Item = Figures>>(parts: I) -> Figures {
-                parts.fold(Figures::default(), |sum, part| Figures { $($name: sum.$name + part.$name,)* })
+                parts.fold(Figures::default(), |sum, part| Figures { $($name: sum.$name.saturating_add(part.$name),)* })
             }
         }
     };
@@ -76,6 +76,9 @@ impl Figures {
             closed,
             ..
         } = self;
-        opened + subscribed + delivered + left_out + acked + closed
+        let parts = [opened, subscribed, delivered, left_out, acked, closed];
+        parts
+            .into_iter()
+            .fold(0, |sum: u64, part| sum.wrapping_add(*part))
     }
 }

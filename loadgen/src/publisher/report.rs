@@ -43,7 +43,7 @@ impl TopicAcks {
                 "a publish was answered with seq {last}, the topic stands at {end}"
             ));
         }
-        let room = last - first + 1;
+        let room = (last - first).saturating_add(1);
         (count > room).then(|| {
             format!("{count} publishes were answered with seqs {first} to {last}: some twice")
         })

@@ -174,11 +174,13 @@ impl Cursor {
     /// `seq`, so one hole is one fault; the caller remembers the hole, for a late seq may still
     /// fill it ([`Cursor::fill_hole`]).
     pub fn on_update(&mut self, seq: u64) -> Result<Step, Fault> {
-        let expected = self.last + 1;
+        let expected = self.last.saturating_add(1);
         match self.stage {
             Stage::Waiting => Err(Fault::Early { got: seq }),
+            // Counting begins with 1; nothing has the seq 0.
+            _ if seq == 0 => Err(Fault::Behind { expected, got: seq }),
             Stage::NewEpoch => {
-                self.begin_epoch(seq.saturating_sub(1));
+                self.begin_epoch(seq - 1);
                 self.deliver(seq);
                 Ok(Step::Delivered)
             }
@@ -202,7 +204,7 @@ impl Cursor {
 
     /// The server will not send `from..=to`, and says so.
     pub fn on_skip(&mut self, from: u64, to: u64) -> Result<Step, Fault> {
-        let expected = self.last + 1;
+        let expected = self.last.saturating_add(1);
         match self.stage {
             Stage::Waiting => Err(Fault::Early { got: from }),
             _ if from != expected || to < from => Err(Fault::Range { expected, from, to }),
@@ -215,7 +217,7 @@ impl Cursor {
 
     /// The server cannot send what begins at `from`; the next frame tells where the hole ends.
     pub fn on_gap(&mut self, from: u64, new_epoch: bool) -> Result<Step, Fault> {
-        let expected = self.last + 1;
+        let expected = self.last.saturating_add(1);
         match self.stage {
             Stage::Waiting => Err(Fault::Early { got: from }),
             _ if from != expected => Err(Fault::Range {
@@ -278,11 +280,11 @@ impl Cursor {
     }
 
     fn leave_out_up_to(&mut self, seq: u64) -> u64 {
-        let missed = seq - self.last;
+        let missed = seq.saturating_sub(self.last);
         self.absent = self
             .absent
             .saturating_add(u32::try_from(missed).unwrap_or(u32::MAX));
-        self.last = seq;
+        self.last = self.last.max(seq);
         missed
     }
 

@@ -14,21 +14,25 @@ enum Frame {
     Restart(u64),
 }
 
+fn feed(cursor: &mut Cursor, frame: Frame) -> Result<Step, Fault> {
+    match frame {
+        Ack(seq) => cursor.on_ack(seq, 0).map(|()| Step::Snapshot(0)),
+        Recover(seq, count) => cursor.on_ack(seq, count).map(|()| Step::Snapshot(0)),
+        Snap(seq) => cursor.on_snapshot(seq),
+        Up(seq) => cursor.on_update(seq),
+        Skip(from, to) => cursor.on_skip(from, to),
+        Gap(from) => cursor.on_gap(from, false),
+        Restart(from) => cursor.on_gap(from, true),
+    }
+}
+
 /// Feeds the frames; all but the last must be legal. Returns the answer to the last.
 fn play(frames: &[Frame]) -> (Cursor, Result<Step, Fault>) {
     let mut cursor = Cursor::new(0);
     let mut answer = Ok(Step::Delivered);
     for (n, frame) in frames.iter().enumerate() {
         assert!(answer.is_ok(), "frame {} of {frames:?}: {answer:?}", n - 1);
-        answer = match *frame {
-            Ack(seq) => cursor.on_ack(seq, 0).map(|()| Step::Snapshot(0)),
-            Recover(seq, count) => cursor.on_ack(seq, count).map(|()| Step::Snapshot(0)),
-            Snap(seq) => cursor.on_snapshot(seq),
-            Up(seq) => cursor.on_update(seq),
-            Skip(from, to) => cursor.on_skip(from, to),
-            Gap(from) => cursor.on_gap(from, false),
-            Restart(from) => cursor.on_gap(from, true),
-        };
+        answer = feed(&mut cursor, *frame);
         assert!(
             !cursor.is_acked() || cursor.balances(),
             "{cursor:?} after {frame:?} of {frames:?}"
@@ -263,4 +267,38 @@ fn a_late_update_turns_a_lost_one_into_a_delivered_one() {
     cursor.fill_hole();
     assert!(cursor.balances());
     assert_eq!(cursor.span(), 2);
+}
+
+#[test]
+fn seqs_at_the_ends_of_their_range_are_faults_and_no_panic() {
+    const LAST: u64 = u64::MAX;
+    let frames = [
+        Ack(0),
+        Ack(LAST),
+        Snap(0),
+        Snap(LAST),
+        Up(0),
+        Up(LAST),
+        Skip(0, LAST),
+    ];
+    let more = [
+        Skip(1, LAST),
+        Skip(LAST, LAST),
+        Gap(0),
+        Gap(LAST),
+        Restart(1),
+        Restart(LAST),
+    ];
+    let all: Vec<Frame> = frames.into_iter().chain(more).collect();
+    for first in &all {
+        for second in &all {
+            for third in &all {
+                let mut cursor = Cursor::new(0);
+                for frame in [first, second, third] {
+                    // Whatever it says, it says it.
+                    let _ = feed(&mut cursor, *frame);
+                }
+            }
+        }
+    }
 }

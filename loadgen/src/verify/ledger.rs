@@ -62,24 +62,40 @@ impl Totals {
             unbalanced,
             ..
         } = other;
-        self.delivered += delivered;
-        self.snapshots += snapshots;
-        self.skipped += skipped;
-        self.gaps += gaps;
-        self.new_epochs += new_epochs;
-        self.lost += lost;
-        self.repeated += repeated;
-        self.reordered += reordered;
-        self.broken += broken;
-        self.strays += strays;
-        self.behind += behind;
-        self.unbalanced += unbalanced;
+        add(&mut self.delivered, *delivered);
+        add(&mut self.snapshots, *snapshots);
+        add(&mut self.skipped, *skipped);
+        add(&mut self.gaps, *gaps);
+        add(&mut self.new_epochs, *new_epochs);
+        add(&mut self.lost, *lost);
+        add(&mut self.repeated, *repeated);
+        add(&mut self.reordered, *reordered);
+        add(&mut self.broken, *broken);
+        add(&mut self.strays, *strays);
+        add(&mut self.behind, *behind);
+        add(&mut self.unbalanced, *unbalanced);
     }
 
     /// Everything that an honest server never does.
     pub fn faults(&self) -> u64 {
-        self.lost + self.repeated + self.reordered + self.broken + self.strays + self.unbalanced
+        let Totals {
+            lost,
+            repeated,
+            reordered,
+            broken,
+            strays,
+            unbalanced,
+            ..
+        } = *self;
+        [lost, repeated, reordered, broken, strays, unbalanced]
+            .into_iter()
+            .fold(0, u64::saturating_add)
     }
+}
+
+/// A server may name any range: sums stop at the greatest number rather than wrap.
+fn add(sum: &mut u64, count: u64) {
+    *sum = sum.saturating_add(count);
 }
 
 /// The first few faults of each kind, in words.
@@ -146,15 +162,15 @@ impl Ledger {
             Ok(Step::Delivered) => totals.delivered += 1,
             Ok(Step::DeliveredAfterGap(missed)) => {
                 totals.delivered += 1;
-                totals.gaps += missed;
+                add(&mut totals.gaps, missed);
             }
             Ok(Step::Snapshot(missed)) => {
                 totals.snapshots += 1;
-                totals.gaps += missed;
+                add(&mut totals.gaps, missed);
                 return false;
             }
             Ok(Step::Skipped(count)) => {
-                totals.skipped += count;
+                add(&mut totals.skipped, count);
                 return false;
             }
             Ok(Step::GapOpened { new_epoch }) => {
@@ -175,7 +191,7 @@ impl Ledger {
         });
         match fault {
             Fault::Lost { expected, got } => {
-                self.totals.lost += got - expected;
+                add(&mut self.totals.lost, got - expected);
                 self.totals.delivered += 1;
                 self.remember_hole(who.subscription, expected..got);
                 true
@@ -225,7 +241,7 @@ impl Ledger {
             return;
         };
         self.totals.behind += 1;
-        self.totals.lost += end - cursor.last();
+        add(&mut self.totals.lost, end - cursor.last());
         self.examples.add("unreached", || {
             let Subscriber {
                 connection, topic, ..

@@ -292,8 +292,9 @@ impl Subscriptions {
     fn time(&mut self, payload: &[u8], ts_us: i64, at_ns: u64) {
         match self.plan.latency_from {
             LatencyFrom::Server => {
+                let arrived_ns = at_ns as i64 + self.wall_offset_ns;
                 self.delivery
-                    .record(at_ns as i64 + self.wall_offset_ns - ts_us.saturating_mul(1000));
+                    .record(arrived_ns.saturating_sub(ts_us.saturating_mul(1000)));
             }
             LatencyFrom::Schedule => match payload::intended_ns(payload) {
                 Some(intended_ns) => self.delivery.record_between(intended_ns, at_ns),

@@ -195,7 +195,7 @@ impl Fleet {
                 .as_ref()
                 .map_or(0, |drive| u64::from(drive.in_flight())),
             delivered: totals.delivered,
-            left_out: totals.skipped + totals.gaps,
+            left_out: totals.skipped.saturating_add(totals.gaps),
             ..self.figures
         }
     }
