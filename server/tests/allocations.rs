@@ -40,7 +40,10 @@ unsafe impl GlobalAlloc for Counting {
 #[global_allocator]
 static ALLOCATOR: Counting = Counting;
 
-const NOW: Now = Now { mono_us: 1_000_000, wall_us: 1_790_000_000_000_000 };
+const NOW: Now = Now {
+    mono_us: 1_000_000,
+    wall_us: 1_790_000_000_000_000,
+};
 
 fn say(engine: &mut Engine, id: ConnId, text: &str) {
     let mut frame = Vec::new();
@@ -79,12 +82,26 @@ fn connect(engine: &mut Engine, path: &str) -> ConnId {
 
 /// Allocations of one publish and its whole fan-out, with this many subscribers of each variant.
 fn allocations_of_a_publish(subscribers: usize) -> u64 {
-    let charter = Charter { shards: 1, seed: 1, epoch: "e".into(), topics_per_owner_max: 10 };
-    let mut engine = Engine::new(ShardId(0), charter, Arc::new(Settings::default()), 2 * subscribers + 1);
+    let charter = Charter {
+        shards: 1,
+        seed: 1,
+        epoch: "e".into(),
+        topics_per_owner_max: 10,
+    };
+    let mut engine = Engine::new(
+        ShardId(0),
+        charter,
+        Arc::new(Settings::default()),
+        2 * subscribers + 1,
+    );
     for _ in 0..subscribers {
         for path in ["/ws", "/raw"] {
             let id = connect(&mut engine, path);
-            say(&mut engine, id, r#"{"action":"subscribe","topics":["AAPL"]}"#);
+            say(
+                &mut engine,
+                id,
+                r#"{"action":"subscribe","topics":["AAPL"]}"#,
+            );
         }
     }
     let publisher = connect(&mut engine, "/raw");
@@ -108,6 +125,9 @@ fn allocations_of_a_publish(subscribers: usize) -> u64 {
 #[test]
 fn a_delivery_allocates_nothing() {
     let (few, many) = (allocations_of_a_publish(10), allocations_of_a_publish(2000));
-    assert_eq!(few, many, "allocations of a publish must not depend on how many hear it");
+    assert_eq!(
+        few, many,
+        "allocations of a publish must not depend on how many hear it"
+    );
     assert!(many < 40, "a publish itself makes a handful: {many}");
 }

@@ -9,6 +9,7 @@ mod handshakes;
 mod harness;
 mod hostile;
 mod lifecycle;
+mod page;
 mod protocol;
 mod rooms;
 mod slow;

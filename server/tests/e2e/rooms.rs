@@ -52,7 +52,13 @@ fn a_room_and_a_topic_of_one_name_are_the_same() {
 
 #[test]
 fn an_echo_returns_text_binary_fragments_and_a_megabyte() {
-    let server = Server::start(&["--echo", "--max-frame-bytes", "1m", "--max-outbox-bytes", "4m"]);
+    let server = Server::start(&[
+        "--echo",
+        "--max-frame-bytes",
+        "1m",
+        "--max-outbox-bytes",
+        "4m",
+    ]);
     let mut socket = server.connect("/echo");
     for text in ["", "x", "héllo ✓", &"y".repeat(70_000)] {
         send(&mut socket, text);

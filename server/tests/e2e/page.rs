@@ -1,10 +1,6 @@
 //! Executes the conversations of docs/PROTOCOL.md against the real server, with a client that is not ours.
 
-mod support;
-
-use std::time::Duration;
-
-use support::{Server, WebSocket};
+use crate::harness::{Server, Socket, read_text, send};
 
 const PAGE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/PROTOCOL.md");
 
@@ -55,12 +51,12 @@ fn matches(pattern: &str, text: &str) -> bool {
     rest.is_empty() || last == Some("")
 }
 
-fn converse(socket: &mut WebSocket, session: &Session) {
+fn converse(socket: &mut Socket, session: &Session) {
     for line in &session.lines {
         if let Some(text) = line.strip_prefix("> ") {
-            socket.send_text(text);
+            send(socket, text);
         } else if let Some(pattern) = line.strip_prefix("< ") {
-            let text = socket.next_text(Duration::from_secs(10));
+            let text = read_text(socket);
             assert!(
                 matches(pattern, &text),
                 "{}: expected\n  {pattern}\ngot\n  {text}",
