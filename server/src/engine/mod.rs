@@ -14,6 +14,8 @@ mod census;
 mod closing;
 mod commands;
 mod conn;
+mod counters;
+mod deliveries;
 pub mod disconnect;
 mod http;
 mod outbox;
@@ -33,18 +35,17 @@ mod tests;
 use std::sync::Arc;
 
 use fanfare_wire::frame::{self, Opcode};
-use fanfare_wire::reader::{Limits, Reader, Role};
+use fanfare_wire::reader::{Limits, Role};
 use slab::Slab;
 
 use crate::clock::Now;
-use crate::hub::mail::{Delivery, Mail, Request, ShardId};
-use crate::hub::topics::Stage as TopicStage;
-use crate::hub::update::Variant;
+use crate::hub::mail::{Mail, ShardId};
 use crate::hub::{Charter, Hub};
 use asks::Ask;
 use census::Census;
 pub use conn::ConnId;
-use conn::{Conn, Partial, Stage, flag};
+use conn::{Conn, Stage, flag};
+pub use counters::Counters;
 use disconnect::Disconnect;
 use outlet::Outlet;
 pub use settings::{Route, Settings, Target};
@@ -58,53 +59,6 @@ pub enum SocketOp {
     ShutdownWrite,
     /// Close it. The connection's record is freed at the end of the tick.
     Close,
-}
-
-/// Plain counts since the start, one set a shard.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Counters {
-    /// Connections accepted.
-    pub opened: u64,
-    /// Upgrades to a WebSocket.
-    pub upgraded: u64,
-    /// Bytes read from sockets.
-    pub bytes_in: u64,
-    /// Bytes that sockets took.
-    pub bytes_out: u64,
-    /// Messages read from clients.
-    pub messages_in: u64,
-    /// Updates that came from owners for this shard's listeners.
-    pub updates_in: u64,
-    /// Updates queued to subscribers.
-    pub deliveries: u64,
-    /// Ends by [`Disconnect::ordinal`].
-    pub disconnects: [u64; disconnect::LABELS],
-}
-
-impl Counters {
-    /// Adds another shard's.
-    pub fn add(&mut self, other: &Counters) {
-        let Counters {
-            opened,
-            upgraded,
-            bytes_in,
-            bytes_out,
-            messages_in,
-            updates_in,
-            deliveries,
-            disconnects,
-        } = other;
-        self.opened += opened;
-        self.upgraded += upgraded;
-        self.bytes_in += bytes_in;
-        self.bytes_out += bytes_out;
-        self.messages_in += messages_in;
-        self.updates_in += updates_in;
-        self.deliveries += deliveries;
-        for (sum, count) in self.disconnects.iter_mut().zip(disconnects) {
-            *sum += count;
-        }
-    }
 }
 
 /// One shard's connections and topics.
@@ -421,105 +375,6 @@ impl Engine {
         ConnId {
             index,
             generation: self.outlet.conns[index as usize].generation,
-        }
-    }
-
-    fn take_in(&mut self, mail: Mail) {
-        for request in mail.requests {
-            match request {
-                Request::Census { answer } => self.answer_census(answer),
-                request => self.hub.on_request(request, self.now.wall_us),
-            }
-        }
-        for delivery in mail.deliveries {
-            self.on_delivery(delivery);
-        }
-    }
-
-    fn on_delivery(&mut self, delivery: Delivery) {
-        match delivery {
-            Delivery::Update { listener, update } => {
-                let Some(id) = self.hub.addressee(listener) else {
-                    return;
-                };
-                let topic = &mut self.hub.topics[id];
-                debug_assert!(
-                    topic.stage == TopicStage::Live && update.seq == topic.seq + 1,
-                    "the owner's stream has no hole"
-                );
-                topic.seq = update.seq;
-                self.counters.updates_in += 1;
-                for variant in [Variant::Json, Variant::Raw] {
-                    let taken = self
-                        .outlet
-                        .fan_out(topic.members(variant), &update, variant);
-                    self.counters.deliveries += u64::from(taken);
-                }
-                topic.last = Some(update);
-            }
-            Delivery::Joined {
-                listener,
-                seq,
-                last,
-            } => {
-                let Some(id) = self.hub.addressee(listener) else {
-                    return;
-                };
-                let topic = &mut self.hub.topics[id];
-                topic.stage = TopicStage::Live;
-                topic.seq = seq;
-                topic.last = last;
-                let waiting = std::mem::take(&mut topic.waiting);
-                self.on_topic_answered(&waiting, id, None);
-            }
-            Delivery::Refused {
-                listener,
-                code,
-                message,
-            } => {
-                let Some(id) = self.hub.addressee(listener) else {
-                    return;
-                };
-                let waiting = std::mem::take(&mut self.hub.topics[id].waiting);
-                self.on_topic_answered(&waiting, id, Some((code, message)));
-            }
-            Delivery::Census { ledger } => self.on_census(&ledger),
-            Delivery::Answer { ticket, outcome } => self.on_answer(ticket, outcome),
-        }
-    }
-
-    /// Asks an owner on behalf of a connection. While mail is jammed, the connection is not read on.
-    fn ask_for(&mut self, index: u32, request: Request) {
-        if self.congested {
-            self.outlet.conns[index as usize].flags |= flag::PAUSED;
-        }
-        self.hub.ask_owner(request);
-    }
-
-    fn on_frame_bytes(&mut self, index: u32, bytes: &mut [u8]) {
-        let mut reader = match self.outlet.conns[index as usize]
-            .partial
-            .take()
-            .map(|partial| *partial)
-        {
-            Some(Partial::Message(reader)) => reader,
-            _ => Reader::default(),
-        };
-        let limits = self.limits;
-        let mut input = bytes;
-        while matches!(
-            self.outlet.conns[index as usize].stage,
-            Stage::Open | Stage::Closing
-        ) {
-            match reader.next(&limits, &mut input) {
-                Ok(Some(item)) => self.on_item(index, item),
-                Ok(None) => break,
-                Err(error) => return self.fail(index, error),
-            }
-        }
-        let conn = &mut self.outlet.conns[index as usize];
-        if matches!(conn.stage, Stage::Open | Stage::Closing) && !reader.is_idle() {
-            conn.partial = Some(Box::new(Partial::Message(reader)));
         }
     }
 

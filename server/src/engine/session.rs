@@ -4,14 +4,42 @@ use fanfare_wire::code::ErrorCode;
 use fanfare_wire::command;
 use fanfare_wire::event::{self, Hello};
 use fanfare_wire::frame::{self, Opcode};
-use fanfare_wire::reader::Item;
+use fanfare_wire::reader::{Item, Reader};
 
 use super::Engine;
-use super::conn::{Door, Stage};
+use super::conn::{Door, Partial, Stage};
 use crate::hub::mail::Request;
 use crate::hub::update::{Form, Payload};
 
 impl Engine {
+    /// Bytes of an open connection: frame by frame, decoded where they lie.
+    pub(super) fn on_frame_bytes(&mut self, index: u32, bytes: &mut [u8]) {
+        let mut reader = match self.outlet.conns[index as usize]
+            .partial
+            .take()
+            .map(|partial| *partial)
+        {
+            Some(Partial::Message(reader)) => reader,
+            _ => Reader::default(),
+        };
+        let limits = self.limits;
+        let mut input = bytes;
+        while matches!(
+            self.outlet.conns[index as usize].stage,
+            Stage::Open | Stage::Closing
+        ) {
+            match reader.next(&limits, &mut input) {
+                Ok(Some(item)) => self.on_item(index, item),
+                Ok(None) => break,
+                Err(error) => return self.fail(index, error),
+            }
+        }
+        let conn = &mut self.outlet.conns[index as usize];
+        if matches!(conn.stage, Stage::Open | Stage::Closing) && !reader.is_idle() {
+            conn.partial = Some(Box::new(Partial::Message(reader)));
+        }
+    }
+
     /// One message or control frame of an open or closing connection.
     pub(super) fn on_item(&mut self, index: u32, item: Item<'_>) {
         let conn = &self.outlet.conns[index as usize];
