@@ -33,6 +33,10 @@ async def close_code(socket):
 
 
 class Websockets(unittest.IsolatedAsyncioTestCase):
+    async def asyncSetUp(self):
+        # unittest turns it on; it would report every burst of messages as a slow callback.
+        asyncio.get_running_loop().set_debug(False)
+
     async def test_a_thousand_updates_arrive_in_order(self):
         async with Server() as server, connect(server.url("/ws")) as subscriber, connect(server.url("/ws")) as publisher:
             await subscriber.send('{"action":"subscribe","id":1,"topics":["AAPL"]}')
@@ -43,6 +47,8 @@ class Websockets(unittest.IsolatedAsyncioTestCase):
             for number in range(1, 1001):
                 event = json.loads(await receive(subscriber))
                 self.assertEqual((event["type"], event["seq"], event["data"]["n"]), ("update", number, number))
+                # An answer left unread would stand before the server's close.
+                self.assertEqual((await receive_type(publisher, "published"))["seq"], number)
 
     async def test_what_one_publishes_another_receives_and_a_third_gets_as_snapshot(self):
         async with Server() as server, connect(server.url("/ws")) as one, connect(server.url("/ws")) as other:
@@ -98,14 +104,14 @@ class Websockets(unittest.IsolatedAsyncioTestCase):
             await asyncio.wait_for(pong, DEADLINE_S)
 
     async def test_a_ping_of_the_server_keeps_a_silent_client_alive(self):
-        flags = ("--ping-interval", "200ms", "--idle-timeout", "600ms")
+        flags = ("--ping-interval", "400ms", "--idle-timeout", "2s")
         async with Server(*flags) as server, connect(server.url("/ws"), ping_interval=None) as silent:
             async with connect(server.url("/ws"), ping_interval=None) as publisher:
                 await silent.send('{"action":"subscribe","topics":["t"]}')
                 await receive_type(silent, "subscribed")
-                # Three times the idle timeout, with nothing but pongs from the silent one.
+                # Longer than the idle timeout, with nothing but pongs from the silent one.
                 loop = asyncio.get_running_loop()
-                end = loop.time() + 1.8
+                end = loop.time() + 3.0
                 while loop.time() < end:
                     await publisher.send('{"action":"publish","id":1,"topic":"t","data":1}')
                     await receive_type(publisher, "published")
