@@ -55,7 +55,8 @@ pub struct Options {
     #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true", help_heading = "Endpoints")]
     pub echo: Option<bool>,
 
-    /// Publish a recorded CSV file, plain or gzip, or "builtin": daily prices of five stocks
+    /// Publish a recorded CSV file, plain or gzip, or "builtin": daily prices of five stocks. A file in order
+    /// of time is streamed, any other is read into memory whole and sorted
     #[arg(long, value_name = "FILE.csv|builtin", help_heading = "Feeds")]
     pub replay: Option<String>,
 
