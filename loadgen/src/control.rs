@@ -14,6 +14,8 @@ use std::time::Duration;
 
 /// Bytes of topic names in one command.
 const COMMAND_BYTES_MAX: usize = 16 << 10;
+/// Topics in one command: servers take no more than a connection may subscribe to.
+const COMMAND_TOPICS_MAX: usize = 512;
 const READ_BYTES: usize = 64 << 10;
 
 /// The connection to the first target of a plan.
@@ -46,7 +48,8 @@ impl<'a> Control<'a> {
         let mut names: Vec<&str> = Vec::new();
         let mut names_bytes = 0;
         for name in self.plan.topics.names() {
-            if names_bytes + name.len() > COMMAND_BYTES_MAX {
+            let is_full = names.len() == COMMAND_TOPICS_MAX;
+            if is_full || names_bytes + name.len() > COMMAND_BYTES_MAX {
                 talk.check(self.plan, &names, &mut seqs)?;
                 names.clear();
                 names_bytes = 0;

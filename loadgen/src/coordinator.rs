@@ -5,10 +5,11 @@
 use crate::clock;
 use crate::control::Control;
 use crate::crew::Crew;
-use crate::phase::{Note, Order, Outcome, Pace, Phase, SCENARIO};
+use crate::phase::{Load, Note, Order, Outcome, Pace, Phase, SCENARIO};
 use crate::plan::Plan;
 use crate::progress::Progress;
 use crate::report::{Course, Mark, Report};
+use crate::topics::Popularity;
 use anyhow::bail;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender};
@@ -104,7 +105,7 @@ impl Coordinator<'_> {
             }
             Phase::Subscribe => {
                 let pace = self.pace(plan.subscribe_rate_per_s, plan.answer_timeout);
-                self.order(&Order::Subscribe(pace))?;
+                self.order(&Order::Subscribe { pace, batch: 0 })?;
                 self.wait(phase, self.while_moving(plan.subscribe_rate_per_s))?
             }
             Phase::Steady => self.steady()?,
@@ -128,7 +129,14 @@ impl Coordinator<'_> {
     fn steady(&mut self) -> anyhow::Result<Outcome> {
         let start_ns = clock::monotonic_ns();
         let end_ns = start_ns + self.plan.duration.as_nanos() as u64;
-        self.order(&Order::Publish { start_ns, end_ns })?;
+        self.order(&Order::Publish(Load {
+            start_ns,
+            end_ns,
+            per_s: self.plan.publish_rate_per_s,
+            first_topic: 0,
+            popularity: Arc::new(Popularity::new(self.plan.topics.len() as u32, None)),
+            payload_bytes: self.plan.payload_bytes,
+        }))?;
         let end = Instant::now() + self.plan.duration;
         loop {
             if let Some(outcome) = self.must_end() {
@@ -235,7 +243,7 @@ impl Coordinator<'_> {
             let figures = self.crew.figures();
             self.course.sample(&figures);
             self.control.tend();
-            self.progress.show(phase, &figures);
+            self.progress.show(phase.name(), &figures);
             self.next_sample = now + SAMPLE_EVERY;
         }
         let wait = until.min(self.next_sample).saturating_duration_since(now);
@@ -248,6 +256,8 @@ impl Coordinator<'_> {
                 self.is_interrupted = true;
                 self.course.is_interrupted = true;
             }
+            // A run asks for no books but at its end.
+            Ok(Note::Books(_)) => {}
             // The crew holds a sender, so the channel is open.
             Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => {}
         }

@@ -46,16 +46,24 @@ impl Desk {
         }
     }
 
+    /// Hands over the books.
+    pub fn hand_over(&self, books: Books) {
+        // As above.
+        let _ = self.notes.send(Note::Books(books));
+    }
+
     /// Shows running figures.
     pub fn show(&self, figures: &Figures) {
         self.tally.show(figures);
     }
 }
 
-/// What a member leaves behind.
+/// What a member has measured: handed over when asked, and left behind at the end.
 #[derive(Debug)]
-enum Report {
+pub enum Books {
+    /// A worker's.
     Worker(Box<WorkerReport>),
+    /// The publisher's.
     Publisher(Box<PublisherReport>),
 }
 
@@ -66,7 +74,7 @@ struct Seat {
     orders: Sender<(u32, Order)>,
     waker: Waker,
     tally: Arc<Tally>,
-    thread: JoinHandle<Option<Report>>,
+    thread: JoinHandle<Option<Books>>,
 }
 
 /// All members.
@@ -145,6 +153,18 @@ impl Crew {
         Ok(())
     }
 
+    /// Gives the publisher alone an order; the workers, who hold the connections that are measured,
+    /// are left in peace.
+    pub fn order_publisher(&mut self, order: &Order) -> io::Result<()> {
+        self.number += 1;
+        // It has the last seat.
+        let Some(seat) = self.seats.last() else {
+            return Ok(());
+        };
+        let _ = seat.orders.send((self.number, order.clone()));
+        seat.waker.wake()
+    }
+
     /// The figures of all members together.
     pub fn figures(&self) -> Figures {
         self.seats.iter().map(|seat| seat.tally.look()).sum()
@@ -157,8 +177,8 @@ impl Crew {
         let mut publishers = PublisherReport::default();
         for seat in self.seats {
             match seat.thread.join() {
-                Ok(Some(Report::Worker(report))) => workers.merge(*report),
-                Ok(Some(Report::Publisher(report))) => publishers = *report,
+                Ok(Some(Books::Worker(report))) => workers.merge(*report),
+                Ok(Some(Books::Publisher(report))) => publishers = *report,
                 Ok(None) => anyhow::bail!("{} has failed", seat.name),
                 Err(_) => anyhow::bail!("{} has panicked", seat.name),
             }
@@ -173,14 +193,14 @@ fn spawn(
     plan: Arc<Plan>,
     poll: Poll,
     desk: Desk,
-) -> io::Result<JoinHandle<Option<Report>>> {
+) -> io::Result<JoinHandle<Option<Books>>> {
     let member = name.to_owned();
     thread::Builder::new().name(member.clone()).spawn(move || {
         let notes = desk.notes.clone();
         let report = if index < plan.workers as usize {
-            worker::run(plan, index, poll, desk).map(|report| Report::Worker(report.into()))
+            worker::run(plan, index, poll, desk).map(|report| Books::Worker(report.into()))
         } else {
-            publisher::run(plan, poll, desk).map(|report| Report::Publisher(report.into()))
+            publisher::run(plan, poll, desk).map(|report| Books::Publisher(report.into()))
         };
         report
             .map_err(|error| notes.send(Note::Broken { member, error }))

@@ -9,6 +9,7 @@
 //! | module | holds |
 //! |---|---|
 //! | [`cli`], [`plan`] | arguments, and what they mean on this host |
+//! | [`scenario`] | the course of a scenario: phases of a file against a held population |
 //! | [`coordinator`], [`phase`], [`crew`] | the course of a run: phases, orders, threads |
 //! | [`worker`], [`publisher`], [`control`] | threads that hold connections, the one that publishes, the question where topics stand |
 //! | [`link`], [`dialect`], [`payload`] | one connection; what is said on it; what updates carry |
@@ -32,6 +33,7 @@ pub mod plan;
 pub mod progress;
 pub mod publisher;
 pub mod report;
+pub mod scenario;
 pub mod schedule;
 pub mod sys;
 pub mod tally;
@@ -44,7 +46,8 @@ use anyhow::Context as _;
 use clap::Parser as _;
 use phase::Note;
 use plan::{Host, Plan};
-use report::Report;
+use report::{Report, Verdict};
+use scenario::{Script, Summary};
 use std::io::Write as _;
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -53,28 +56,46 @@ use std::sync::mpsc::{self, Sender};
 /// Parses the command line, carries it out, and returns the exit code: 0 all verified, 1 not, 2
 /// wrong use.
 pub fn run_command_line() -> ExitCode {
-    let cli::Command::Run(args) = cli::Cli::parse().command;
-    let plan = Host::this()
-        .context("cannot read this host's limits")
-        .and_then(|host| Plan::new(*args, &host));
-    let plan = match plan {
-        Ok(plan) => Arc::new(plan),
-        Err(error) => {
-            eprintln!("error: {error:#}");
-            return ExitCode::from(2);
-        }
-    };
-    match carry_out(&plan) {
-        Ok(report) if report.verdict.passed => ExitCode::SUCCESS,
-        Ok(_) => ExitCode::FAILURE,
-        Err(error) => {
-            eprintln!("error: {error:#}");
-            ExitCode::FAILURE
+    let host = Host::this().context("cannot read this host's limits");
+    match cli::Cli::parse().command {
+        cli::Command::Run(args) => carry_out(
+            host.and_then(|host| Plan::new(*args, &host)).map(Arc::new),
+            |plan| Ok(carry_out_run(plan)?.verdict),
+        ),
+        cli::Command::Scenario(args) => {
+            carry_out(host.and_then(|host| Script::new(*args, &host)), |script| {
+                Ok(carry_out_scenario(script)?.verdict)
+            })
         }
     }
 }
 
-fn carry_out(plan: &Arc<Plan>) -> anyhow::Result<Report> {
+/// What cannot be planned is wrong use, what then fails is a failure.
+fn carry_out<P>(
+    plan: anyhow::Result<P>,
+    run: impl FnOnce(&P) -> anyhow::Result<Verdict>,
+) -> ExitCode {
+    let (error, code) = match plan {
+        Err(error) => (error, ExitCode::from(2)),
+        Ok(plan) => match run(&plan) {
+            Ok(verdict) if verdict.passed => return ExitCode::SUCCESS,
+            Ok(_) => return ExitCode::FAILURE,
+            Err(error) => (error, ExitCode::FAILURE),
+        },
+    };
+    eprintln!("error: {error:#}");
+    code
+}
+
+fn carry_out_scenario(script: &Script) -> anyhow::Result<Summary> {
+    let notes = mpsc::channel();
+    watch_signals(notes.0.clone()).context("cannot watch for signals")?;
+    let summary = scenario::run(script, notes)?;
+    let _ = write!(std::io::stdout(), "{summary}");
+    Ok(summary)
+}
+
+fn carry_out_run(plan: &Arc<Plan>) -> anyhow::Result<Report> {
     let notes = mpsc::channel();
     watch_signals(notes.0.clone()).context("cannot watch for signals")?;
     let report = coordinator::run(plan, notes)?;

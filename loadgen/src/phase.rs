@@ -2,9 +2,11 @@
 //!
 //! The coordinator gives every member of the crew (workers and publisher) the same numbered
 //! [`Order`]; each member does its part and answers with [`Note::Settled`] and that number. A new
-//! kind of phase (a churn, a reconnect storm) is a new order, a new arm in the members, and a new
-//! step in the coordinator's scenario.
+//! kind of phase is a new order, a new arm in the members, and a new step in a coordinator: that of a
+//! run ([`crate::coordinator`]) or that of a scenario ([`crate::scenario`]).
 
+use crate::crew::Books;
+use crate::topics::Popularity;
 use serde::Serialize;
 use std::sync::Arc;
 
@@ -75,23 +77,74 @@ pub enum Outcome {
 pub enum Order {
     /// Open the connections.
     Connect(Pace),
-    /// Subscribe on every open connection.
-    Subscribe(Pace),
-    /// Publish what is due from `start_ns` until before `end_ns`.
-    Publish {
-        /// When the first update is due, monotonic.
-        start_ns: u64,
-        /// When the last one must have been due.
+    /// Open those that were never open or have left, and subscribe each to these batches of topics.
+    Join {
+        /// How fast.
+        pace: Pace,
+        /// So many batches, from the first.
+        batches: usize,
+    },
+    /// Subscribe to a batch of topics on every open connection.
+    Subscribe {
+        /// How fast.
+        pace: Pace,
+        /// Which batch.
+        batch: usize,
+    },
+    /// Close this share of all connections; they stay away until the next [`Order::Join`].
+    Leave {
+        /// How fast.
+        pace: Pace,
+        /// Of all connections of the run.
+        percent: f64,
+    },
+    /// Until `end_ns`, connections leave in turn, as many a second as the pace says, and come back.
+    Churn {
+        /// How fast.
+        pace: Pace,
+        /// When the last one must have left, monotonic.
         end_ns: u64,
     },
+    /// Cut this share of all connections at once, without a word; all of them come back.
+    Storm {
+        /// How fast they come back.
+        pace: Pace,
+        /// Of all connections of the run.
+        percent: f64,
+    },
+    /// Publish; the publisher's alone. Goes on under the orders that follow, until its end or
+    /// [`Order::Quiet`].
+    Publish(Load),
     /// Publish no more; settled when every publish has been answered.
     Quiet,
     /// Wait until every subscription has reached the final seq of its topic, given by topic number.
     Drain(Arc<[u64]>),
     /// Close the connections.
     Close(Pace),
+    /// Hand over the books as they stand; latencies begin anew. Answered with [`Note::Books`].
+    Account {
+        /// Look at every subscription: is it acknowledged, has it reached the last final seq?
+        audit: bool,
+    },
     /// End the thread and report.
     Finish,
+}
+
+/// What is published, and when.
+#[derive(Clone, Debug)]
+pub struct Load {
+    /// When the first update is due, monotonic.
+    pub start_ns: u64,
+    /// When the last one must have been due.
+    pub end_ns: u64,
+    /// Updates a second.
+    pub per_s: f64,
+    /// Number of the first topic that is published to.
+    pub first_topic: u32,
+    /// How updates are spread over the topics from there on.
+    pub popularity: Arc<Popularity>,
+    /// Size of a payload.
+    pub payload_bytes: usize,
 }
 
 /// How fast an order that concerns every connection is carried out.
@@ -115,6 +168,8 @@ pub enum Note {
         /// The order's number.
         number: u32,
     },
+    /// What a member has measured since it was last asked.
+    Books(Books),
     /// The member's thread has failed; the run cannot go on.
     Broken {
         /// Name of the member.

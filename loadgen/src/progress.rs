@@ -1,7 +1,6 @@
 //! The progress line: on a terminal one line that changes, elsewhere a line a second, with
 //! `--quiet` nothing.
 
-use crate::phase::Phase;
 use crate::plan::Plan;
 use crate::tally::Figures;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
@@ -46,19 +45,20 @@ impl Progress {
     }
 
     /// Shows where the run is. Called for each sample.
-    pub fn show(&mut self, phase: Phase, figures: &Figures) {
+    pub fn show(&mut self, phase: &str, figures: &Figures) {
         let elapsed = self.last.0.elapsed();
         if matches!(self.style, Style::Quiet) || elapsed < Duration::from_secs(1) && !self.is_bar()
         {
             return;
         }
-        let per_s =
-            |now: u64, before: u64| (now - before) as f64 / elapsed.as_secs_f64().max(0.001);
+        let per_s = |now: u64, before: u64| {
+            now.saturating_sub(before) as f64 / elapsed.as_secs_f64().max(0.001)
+        };
         let before = &self.last.1;
         let text = format!(
             "{}: {}/{} open ({:.0}/s), {} failed, {} cut off, {} subscribed, {} published, {} delivered ({:.0}/s)",
-            phase.name(),
-            figures.opened,
+            phase,
+            figures.open(),
             self.connections,
             per_s(figures.opened, before.opened),
             figures.failed,

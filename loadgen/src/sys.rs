@@ -40,6 +40,20 @@ pub fn cpu_time() -> io::Result<(Duration, Duration)> {
     Ok((duration_of(usage.ru_utime), duration_of(usage.ru_stime)))
 }
 
+/// Ticks a second in which `/proc` counts CPU time.
+pub fn clock_ticks_per_s() -> f64 {
+    // SAFETY: sysconf takes no pointer.
+    let ticks = unsafe { libc::sysconf(libc::_SC_CLK_TCK) };
+    // Linux has always said 100 here.
+    if ticks > 0 { ticks as f64 } else { 100.0 }
+}
+
+/// Size of a page of memory.
+pub fn page_bytes() -> u64 {
+    // SAFETY: sysconf takes no pointer.
+    u64::try_from(unsafe { libc::sysconf(libc::_SC_PAGESIZE) }).unwrap_or(4096)
+}
+
 fn duration_of(time: libc::timeval) -> Duration {
     // Both parts are not negative: they count CPU time.
     Duration::new(

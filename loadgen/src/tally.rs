@@ -60,11 +60,18 @@ figures! {
     published,
     /// Updates that the server has taken.
     acked,
-    /// Connections that we have closed.
+    /// Connections that have answered our close.
     closed,
+    /// Open connections that we have ended, with or without a word.
+    left,
 }
 
 impl Figures {
+    /// Connections that are open now.
+    pub fn open(&self) -> u64 {
+        self.opened.saturating_sub(self.disconnected + self.left)
+    }
+
     /// Changes whenever anything succeeds; while it stays the same, nothing moves.
     pub fn successes(&self) -> u64 {
         let Figures {

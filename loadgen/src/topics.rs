@@ -63,6 +63,17 @@ impl Topics {
     }
 }
 
+/// Topics that every connection subscribes to at the same time: so many of a range.
+#[derive(Clone, Debug)]
+pub struct Batch {
+    /// Number of the range's first topic; ranges of later batches lie behind it.
+    pub first_topic: u32,
+    /// How connections choose in the range.
+    pub popularity: Popularity,
+    /// Topics of each connection.
+    pub count: usize,
+}
+
 /// How connections choose among the topics.
 #[derive(Clone, Debug)]
 pub enum Popularity {

@@ -1,8 +1,10 @@
 //! The command line as it is typed; [`crate::plan`] makes sense of it.
 
 mod amount;
+mod scenario;
 
 pub use amount::{parse_duration, parse_rate};
+pub use scenario::{ChartArgs, ScenarioArgs};
 
 use clap::{Parser, Subcommand, ValueEnum};
 use std::path::PathBuf;
@@ -25,6 +27,10 @@ pub enum Command {
     /// Connect, subscribe, publish on a schedule, and prove that every update reached every
     /// subscriber
     Run(Box<RunArgs>),
+
+    /// Hold a population of subscribers through the phases of a file, and prove in each of them that
+    /// every update reached every subscriber
+    Scenario(Box<ScenarioArgs>),
 }
 
 const EXAMPLES: &str = "\

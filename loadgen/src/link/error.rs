@@ -6,6 +6,9 @@ use fanfare_wire::handshake::ResponseError;
 use std::borrow::Cow;
 use std::io;
 
+/// The label of attempts that found no free local port.
+pub const NO_PORT: &str = "no local port left";
+
 /// The end of a link.
 #[derive(Debug, thiserror::Error)]
 pub enum LinkError {
@@ -51,7 +54,7 @@ impl LinkError {
 
 fn io_label(error: &io::Error) -> Cow<'static, str> {
     match error.raw_os_error() {
-        Some(libc::EADDRNOTAVAIL) => "no local port left".into(),
+        Some(libc::EADDRNOTAVAIL) => NO_PORT.into(),
         Some(libc::EMFILE) => "too many open files".into(),
         Some(libc::ENFILE) => "too many open files in the system".into(),
         Some(libc::ECONNREFUSED) => "connection refused".into(),

@@ -8,7 +8,7 @@
 
 mod error;
 
-pub use error::LinkError;
+pub use error::{LinkError, NO_PORT};
 
 use crate::clock;
 use crate::sys;
@@ -21,6 +21,7 @@ use mio::net::TcpStream;
 use mio::{Interest, Registry, Token};
 use std::io::{self, ErrorKind, Read as _, Write as _};
 use std::net::IpAddr;
+use std::time::Duration;
 
 /// What a server may send. Generous: the limits of a server are its own tests' business.
 const LIMITS: Limits = Limits {
@@ -41,6 +42,10 @@ const READS_MAX: usize = 16;
 pub struct Link {
     stream: TcpStream,
     is_open: bool,
+    /// We have sent a close frame.
+    is_closing: bool,
+    /// It was answered: what remains is that the server ends the stream.
+    is_answered: bool,
     /// `None` while the link is open and idle.
     cold: Option<Box<Cold>>,
 }
@@ -109,6 +114,8 @@ impl Link {
         Ok(Link {
             stream,
             is_open: false,
+            is_closing: false,
+            is_answered: false,
             cold: Some(cold),
         })
     }
@@ -146,9 +153,18 @@ impl Link {
     }
 
     /// Appends a close frame with 1000: the server answers with its own after all that it had
-    /// queued before.
+    /// queued before, and ends the stream first (RFC 6455 7.1.1), so that `TIME_WAIT` is its, not
+    /// ours: [`Link::read`] reports [`LinkError::Ended`] then.
     pub fn queue_close(&mut self) {
+        self.is_closing = true;
         self.queue(Opcode::Close, &CloseCode::NORMAL.0.to_be_bytes());
+    }
+
+    /// Ends the connection at once, without a close frame and with a reset: nothing of it stays in
+    /// the kernel, no `TIME_WAIT` either.
+    pub fn cut(self) {
+        // It may have been reset already, which is as good.
+        let _ = socket2::SockRef::from(&self.stream).set_linger(Some(Duration::ZERO));
     }
 
     /// Sends what waits, as far as the socket takes it. Returns whether all is sent; if not, call
@@ -256,6 +272,9 @@ impl Link {
         now_ns: u64,
         hear: &mut impl FnMut(Item<'_>, u64),
     ) -> Result<(), LinkError> {
+        if self.is_answered {
+            return Ok(());
+        }
         let mut reader = self
             .cold
             .as_mut()
@@ -266,6 +285,10 @@ impl Link {
                 Item::Text(_) | Item::Binary(_) => hear(item, now_ns),
                 Item::Ping(payload) => self.queue(Opcode::Pong, payload),
                 Item::Pong(_) => {}
+                Item::Close(_) if self.is_closing => {
+                    self.is_answered = true;
+                    return Ok(());
+                }
                 Item::Close(close) => {
                     let code = close.map(|close| close.code);
                     self.queue(

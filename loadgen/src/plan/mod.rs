@@ -9,7 +9,7 @@ use crate::cli::{LatencyFrom, RunArgs};
 use crate::dialect::Dialect;
 use crate::payload::PAYLOAD_BYTES_MIN;
 use crate::target::Target;
-use crate::topics::{Popularity, Topics};
+use crate::topics::{Batch, Popularity, Topics};
 use anyhow::{Context as _, bail, ensure};
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
@@ -45,9 +45,9 @@ pub struct Plan {
     pub attempts_max: u8,
     /// The topics.
     pub topics: Topics,
-    /// How connections choose among them.
-    pub popularity: Popularity,
-    /// Topics of each connection.
+    /// Which of them a connection subscribes to, batch by batch; a run has one batch.
+    pub batches: Vec<Batch>,
+    /// Topics of each connection, over all batches.
     pub subscriptions: usize,
     /// Updates a second over all topics; 0 to only listen.
     pub publish_rate_per_s: f64,
@@ -86,15 +86,7 @@ pub struct Plan {
 impl Plan {
     /// Checks the arguments against each other and against the host. An error is for the operator.
     pub fn new(args: RunArgs, host: &Host) -> anyhow::Result<Plan> {
-        let targets = args
-            .url
-            .iter()
-            .map(|url| Target::resolve(url).context("--url"))
-            .collect::<anyhow::Result<Vec<_>>>()?;
-        let mut destinations: Vec<SocketAddr> =
-            targets.iter().map(|target| target.address).collect();
-        destinations.sort_unstable();
-        destinations.dedup();
+        let (targets, destinations) = targets(&args.url)?;
         let publish_rate_per_s =
             args.publish_rate
                 .unwrap_or(if args.topic.is_empty() { 100.0 } else { 0.0 });
@@ -141,7 +133,11 @@ impl Plan {
             subscribe_rate_per_s: args.subscribe_rate,
             in_flight_max: args.in_flight,
             attempts_max: args.attempts,
-            popularity: Popularity::new(topics.len() as u32, args.zipf),
+            batches: vec![Batch {
+                first_topic: 0,
+                popularity: Popularity::new(topics.len() as u32, args.zipf),
+                count: subscriptions,
+            }],
             topics,
             subscriptions,
             publish_rate_per_s,
@@ -166,6 +162,18 @@ impl Plan {
             quiet: args.quiet,
         })
     }
+}
+
+/// The targets of these URLs, and their different addresses.
+pub(crate) fn targets(urls: &[String]) -> anyhow::Result<(Vec<Target>, Vec<SocketAddr>)> {
+    let targets = urls
+        .iter()
+        .map(|url| Target::resolve(url).context("--url"))
+        .collect::<anyhow::Result<Vec<_>>>()?;
+    let mut destinations: Vec<SocketAddr> = targets.iter().map(|target| target.address).collect();
+    destinations.sort_unstable();
+    destinations.dedup();
+    Ok((targets, destinations))
 }
 
 fn topics(args: &RunArgs) -> anyhow::Result<Topics> {
@@ -208,7 +216,9 @@ pub(crate) mod tests {
         let words = ["fanfare-loadgen", "run"]
             .into_iter()
             .chain(arguments.split_whitespace());
-        let Command::Run(args) = Cli::try_parse_from(words)?.command;
+        let Command::Run(args) = Cli::try_parse_from(words)?.command else {
+            bail!("no run");
+        };
         Plan::new(
             *args,
             &Host {

@@ -9,9 +9,9 @@ mod report;
 pub use report::{PublisherReport, TopicAcks};
 
 use crate::clock;
-use crate::crew::Desk;
+use crate::crew::{Books, Desk};
 use crate::link::LinkError;
-use crate::phase::Order;
+use crate::phase::{Load, Order};
 use crate::plan::Plan;
 use crate::schedule::Schedule;
 use crate::sys::Timer;
@@ -51,6 +51,7 @@ pub fn run(plan: Arc<Plan>, poll: Poll, desk: Desk) -> io::Result<PublisherRepor
         is_held_back: false,
         payload: Vec::new(),
         command: Vec::new(),
+        chosen: Vec::new(),
         report: PublisherReport {
             acks: vec![TopicAcks::default(); topics],
             ..Default::default()
@@ -71,16 +72,16 @@ enum Task {
     Quiet,
 }
 
-/// What is to be published: everything on the schedule before `end_ns`.
+/// What is to be published: everything on the schedule before the load's end.
 #[derive(Debug)]
 struct Due {
     schedule: Schedule,
-    end_ns: u64,
+    load: Load,
 }
 
 impl Due {
     fn is_through(&self) -> bool {
-        self.schedule.next_ns() >= self.end_ns
+        self.schedule.next_ns() >= self.load.end_ns
     }
 }
 
@@ -100,6 +101,8 @@ struct Publisher {
     held_back_until_ns: u64,
     payload: Vec<u8>,
     command: Vec<u8>,
+    /// Scratch for a topic.
+    chosen: Vec<u32>,
     report: PublisherReport,
     bytes_in: u64,
 }
@@ -110,21 +113,31 @@ impl Publisher {
         loop {
             while let Some(order) = self.desk.next_order() {
                 match order {
-                    Order::Publish { start_ns, end_ns } => {
-                        let schedule = Schedule::new(start_ns, self.plan.publish_rate_per_s);
-                        self.due = Some(Due { schedule, end_ns });
+                    Order::Publish(load) => {
+                        let schedule = Schedule::new(load.start_ns, load.per_s);
+                        self.due = Some(Due { schedule, load });
                         self.task = Task::Publish;
                     }
                     Order::Quiet => {
                         if let Some(due) = &mut self.due {
-                            due.end_ns = due.end_ns.min(clock::monotonic_ns());
+                            due.load.end_ns = due.load.end_ns.min(clock::monotonic_ns());
                         }
                         self.task = Task::Quiet;
                     }
                     Order::Finish => return Ok(self.finish()),
                     Order::Close(_) => self.close(),
-                    Order::Connect(_) | Order::Subscribe(_) | Order::Drain(_) => {
-                        self.task = Task::Quiet;
+                    Order::Account { .. } => self.hand_over(),
+                    // The workers' business; what is being published goes on.
+                    Order::Connect(_)
+                    | Order::Join { .. }
+                    | Order::Subscribe { .. }
+                    | Order::Leave { .. }
+                    | Order::Churn { .. }
+                    | Order::Storm { .. }
+                    | Order::Drain(_) => {
+                        if matches!(self.task, Task::Connect) {
+                            self.task = Task::Quiet;
+                        }
                     }
                 }
             }
@@ -247,8 +260,12 @@ impl Publisher {
             let Some(intended_ns) = due.schedule.take(now_ns) else {
                 return;
             };
-            let topic = (number % plan.topics.len()) as u32;
-            payload::write(payload, intended_ns, plan.payload_bytes);
+            // What the n-th connection would listen to is what the n-th update belongs to.
+            due.load
+                .popularity
+                .choose(plan.seed, number as u64, 1, &mut self.chosen);
+            let topic = due.load.first_topic + self.chosen[0];
+            payload::write(payload, intended_ns, due.load.payload_bytes);
             let pending = Pending { intended_ns, topic };
             lines[index].publish(
                 plan.dialect,
@@ -296,7 +313,7 @@ impl Publisher {
     fn close(&mut self) {
         self.task = Task::Quiet;
         let due = self.due.take();
-        self.report.unpublished += due.map_or(0, |due| due.schedule.left_before(due.end_ns));
+        self.report.unpublished += due.map_or(0, |due| due.schedule.left_before(due.load.end_ns));
         for line in &mut self.lines {
             self.report.unanswered += line.unanswered() as u64;
             if let Some(link) = &mut line.link {
@@ -306,6 +323,18 @@ impl Publisher {
             }
             *line = Line::default();
         }
+    }
+
+    /// Latencies begin anew; everything else is counted on.
+    fn hand_over(&mut self) {
+        let slip = std::mem::take(&mut self.report.slip);
+        let ack = std::mem::take(&mut self.report.ack);
+        let report = PublisherReport {
+            slip,
+            ack,
+            ..self.report.clone()
+        };
+        self.desk.hand_over(Books::Publisher(report.into()));
     }
 
     fn unanswered(&self) -> u64 {

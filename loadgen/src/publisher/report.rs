@@ -51,7 +51,7 @@ impl TopicAcks {
 }
 
 /// The books of the publishers.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct PublisherReport {
     /// Updates handed to the sockets.
     pub published: u64,

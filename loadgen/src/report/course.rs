@@ -154,7 +154,7 @@ fn ms(duration: Duration) -> u64 {
 }
 
 /// Resident memory of this process; 0 where `/proc` does not tell.
-fn resident_bytes() -> u64 {
+pub(crate) fn resident_bytes() -> u64 {
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
     let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
     let kb = line.and_then(|line| line.trim().strip_suffix(" kB")?.parse::<u64>().ok());

@@ -4,14 +4,15 @@
 //! The keys of the JSON are stable: snake_case, units last. New keys may be added.
 
 mod course;
-mod human;
+pub(crate) mod human;
 mod sections;
 mod summary;
 mod verdict;
 
+pub(crate) use course::resident_bytes;
 pub use course::{Course, Mark, PhaseRecord, Sample};
 pub use sections::{Connections, Deliveries, Generator, Latencies, Publishing, Subscriptions};
-pub use verdict::Verdict;
+pub use verdict::{Verdict, judge};
 
 use crate::cli::LatencyFrom;
 use crate::latency::Latency;

@@ -30,6 +30,23 @@ pub struct Verdict {
     pub examples: Vec<String>,
 }
 
+/// Judges what members and coordinator have noted down, apart from how long anything took.
+pub fn judge(
+    plan: &Plan,
+    course: &Course,
+    workers: &WorkerReport,
+    publishers: &PublisherReport,
+) -> Verdict {
+    let evidence = Evidence {
+        plan,
+        course,
+        workers,
+        publishers,
+        cpu_share: 0.0,
+    };
+    evidence.verdict()
+}
+
 /// Everything that a verdict is made of.
 pub(super) struct Evidence<'a> {
     pub(super) plan: &'a Plan,

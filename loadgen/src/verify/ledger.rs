@@ -253,6 +253,13 @@ impl Ledger {
         });
     }
 
+    /// The subscription begins anew: late seqs of its former life fill no hole.
+    pub fn forget(&mut self, subscription: usize) {
+        if let Some(holes) = self.holes.remove(&subscription) {
+            self.holes_count -= holes.len();
+        }
+    }
+
     fn remember_hole(&mut self, subscription: usize, hole: Range<u64>) {
         if self.holes_count < HOLES_MAX {
             self.holes_count += 1;

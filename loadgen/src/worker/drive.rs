@@ -18,6 +18,12 @@ pub enum Job {
     Subscribe,
     /// Closing connections.
     Close,
+    /// Opening connections, and subscribing as soon as one is open.
+    Join,
+    /// Closing connections that may come back.
+    Leave,
+    /// Closing connections, and opening each again.
+    Churn,
 }
 
 /// Something that waits for its answer. It is out of date if the slot has meanwhile begun something
@@ -30,7 +36,7 @@ pub struct Flight {
     pub since_ns: u64,
 }
 
-/// One job over the slots `0..slots`.
+/// One job over some slots.
 ///
 /// Each slot that [`Drive::due`] hands out must end in exactly one of [`Drive::settle`] or
 /// [`Drive::retry`]; if it was [`Drive::launch`]ed in between, [`Drive::land`] comes first.
@@ -39,8 +45,13 @@ pub struct Drive {
     /// What is being done.
     pub job: Job,
     schedule: Schedule,
-    slots: u32,
+    /// In their order; four bytes a connection, while the job lasts.
+    slots: Vec<u32>,
+    /// How many are to be done; the slots go round until then.
+    count: u32,
     next: u32,
+    /// Slots whose next part is due at once.
+    follow: Vec<u32>,
     /// Slots to be tried again, and when; in the order of their times.
     again: VecDeque<(u64, u32)>,
     /// Oldest first. Those that have landed stay until they reach the front.
@@ -55,20 +66,32 @@ pub struct Drive {
 
 impl Drive {
     /// `index` of `members` that share the pace's rate.
-    pub fn new(job: Job, slots: u32, pace: &Pace, index: usize, members: usize) -> Drive {
+    pub fn new(job: Job, slots: Vec<u32>, pace: &Pace, index: usize, members: usize) -> Drive {
+        let count = slots.len() as u32;
         Drive {
             job,
             schedule: Schedule::interleaved(pace.start_ns, pace.per_s, index, members),
             slots,
+            count,
             next: 0,
+            follow: Vec::new(),
             again: VecDeque::new(),
             flights: VecDeque::new(),
             in_flight: 0,
             in_flight_max: pace.in_flight_max.max(1),
             answer_timeout_ns: pace.answer_timeout_ns,
-            unsettled: slots,
+            unsettled: count,
             lag_max_ns: 0,
         }
+    }
+
+    /// Goes round the slots for as long as the schedule has something due before `end_ns`.
+    pub fn until(mut self, end_ns: u64) -> Drive {
+        if !self.slots.is_empty() {
+            self.count = self.schedule.left_before(end_ns) as u32;
+            self.unsettled = self.count;
+        }
+        self
     }
 
     /// The next slot to begin, if one is due and may be in flight. Call until `None`.
@@ -76,10 +99,13 @@ impl Drive {
         if self.in_flight >= self.in_flight_max {
             return None;
         }
+        if let Some(slot) = self.follow.pop() {
+            return Some(slot);
+        }
         if let Some((_, slot)) = self.again.pop_front_if(|(at_ns, _)| *at_ns <= now_ns) {
             return Some(slot);
         }
-        if self.next == self.slots {
+        if self.next == self.count {
             return None;
         }
         let intended_ns = self.schedule.take(now_ns)?;
@@ -87,7 +113,7 @@ impl Drive {
             self.lag_max_ns = self.lag_max_ns.max(now_ns - intended_ns);
         }
         self.next += 1;
-        Some(self.next - 1)
+        Some(self.slots[(self.next - 1) as usize % self.slots.len()])
     }
 
     /// The slot waits for an answer from now on.
@@ -111,6 +137,11 @@ impl Drive {
     /// The slot shall be tried again a little later.
     pub fn retry(&mut self, slot: u32, now_ns: u64) {
         self.again.push_back((now_ns + RETRY_AFTER_NS, slot));
+    }
+
+    /// The slot has done the first part of its job; the next one is due.
+    pub fn follow(&mut self, slot: u32) {
+        self.follow.push(slot);
     }
 
     /// The oldest flight that has waited too long. `is_current` tells whether a flight is still in
@@ -142,7 +173,7 @@ impl Drive {
 
     /// Slots that have never begun.
     pub fn not_begun(&self) -> u32 {
-        self.slots - self.next
+        self.count - self.next
     }
 
     /// How far the schedule was behind at worst, nanoseconds.
@@ -159,8 +190,11 @@ impl Drive {
         if self.in_flight >= self.in_flight_max {
             return expiry;
         }
+        if !self.follow.is_empty() {
+            return Some(0);
+        }
         let again = self.again.front().map(|(at_ns, _)| *at_ns);
-        let next = (self.next < self.slots).then(|| self.schedule.next_ns());
+        let next = (self.next < self.count).then(|| self.schedule.next_ns());
         [expiry, again, next].into_iter().flatten().min()
     }
 }
@@ -176,7 +210,7 @@ mod tests {
             in_flight_max,
             answer_timeout_ns: 1_000,
         };
-        Drive::new(Job::Connect, slots, &pace, 0, 1)
+        Drive::new(Job::Connect, (0..slots).collect(), &pace, 0, 1)
     }
 
     #[test]

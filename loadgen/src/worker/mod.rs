@@ -9,7 +9,7 @@ pub mod subscriptions;
 pub use report::WorkerReport;
 
 use crate::clock;
-use crate::crew::Desk;
+use crate::crew::{Books, Desk};
 use crate::phase::Order;
 use crate::plan::Plan;
 use crate::sys;
@@ -53,10 +53,14 @@ impl Worker {
         let mut events = Events::with_capacity(EVENTS);
         loop {
             while let Some(order) = self.desk.next_order() {
-                if matches!(order, Order::Finish) {
-                    return Ok(self.fleet.finish());
+                match order {
+                    Order::Finish => return Ok(self.fleet.finish()),
+                    Order::Account { audit } => {
+                        let report = self.fleet.hand_over(audit);
+                        self.desk.hand_over(Books::Worker(report.into()));
+                    }
+                    order => self.fleet.on_order(&order),
                 }
-                self.fleet.on_order(&order);
             }
             self.fleet.advance(self.poll.registry());
             self.desk.show(&self.fleet.figures());

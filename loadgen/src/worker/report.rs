@@ -7,7 +7,7 @@ use crate::tally::Figures;
 use crate::verify::{Examples, Totals};
 
 /// The books of one worker, or of all of them merged.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct WorkerReport {
     /// The running figures at the end.
     pub figures: Figures,
@@ -31,6 +31,11 @@ pub struct WorkerReport {
     pub unanswered: u64,
     /// Connections whose close frame was not answered in time.
     pub close_unanswered: u64,
+    /// Subscriptions that should be acknowledged and are not, as of the last audit.
+    pub missing: u64,
+    /// Subscriptions that have reached the final seq with their books balanced, as of the last
+    /// audit.
+    pub verified: u64,
     /// Updates without the intended time that was looked for in them.
     pub untimed: u64,
     /// How far the connect schedule was behind at worst.
@@ -39,6 +44,8 @@ pub struct WorkerReport {
     pub handshake: Latency,
     /// From the subscribe command to the last of its acks.
     pub subscribe: Latency,
+    /// From the first attempt to connect to the last ack.
+    pub join: Latency,
     /// Deliveries.
     pub delivery: Latency,
 }
@@ -59,6 +66,31 @@ impl WorkerReport {
         self
     }
 
+    /// The books as they stand: latencies begin anew, everything else is counted on.
+    pub fn hand_over(
+        &mut self,
+        subscriptions: &mut Subscriptions,
+        figures: &Figures,
+    ) -> WorkerReport {
+        let (handshake, subscribe, join) = (
+            std::mem::take(&mut self.handshake),
+            std::mem::take(&mut self.subscribe),
+            std::mem::take(&mut self.join),
+        );
+        WorkerReport {
+            figures: *figures,
+            totals: subscriptions.ledger.totals,
+            errors: subscriptions.errors.clone(),
+            untimed: subscriptions.untimed,
+            handshake,
+            subscribe,
+            join,
+            delivery: std::mem::take(&mut subscriptions.delivery),
+            // After the takes: what is copied here is small.
+            ..self.clone()
+        }
+    }
+
     /// Adds another worker.
     pub fn merge(&mut self, other: WorkerReport) {
         self.figures = [self.figures, other.figures].into_iter().sum();
@@ -72,10 +104,13 @@ impl WorkerReport {
         self.refused += other.refused;
         self.unanswered += other.unanswered;
         self.close_unanswered += other.close_unanswered;
+        self.missing += other.missing;
+        self.verified += other.verified;
         self.untimed += other.untimed;
         self.connect_lag_max_ns = self.connect_lag_max_ns.max(other.connect_lag_max_ns);
         self.handshake.merge(&other.handshake);
         self.subscribe.merge(&other.subscribe);
+        self.join.merge(&other.join);
         self.delivery.merge(&other.delivery);
     }
 }

@@ -10,6 +10,7 @@ use crate::latency::Latency;
 use crate::payload;
 use crate::plan::Plan;
 use crate::verify::{Cursor, Fault, Ledger, Step, Subscriber};
+use std::ops::Range;
 use std::sync::Arc;
 
 /// The cursors of all connections, in one table: those of slot `s` are `s·k..(s+1)·k`, sorted by
@@ -80,10 +81,15 @@ impl Subscriptions {
         let mut cursors = Vec::with_capacity(numbers.len() * plan.subscriptions);
         let mut chosen = Vec::with_capacity(plan.subscriptions);
         for number in numbers {
-            plan.popularity
-                .choose(plan.seed, number, plan.subscriptions, &mut chosen);
-            chosen.sort_unstable();
-            cursors.extend(chosen.iter().map(|topic| Cursor::new(*topic)));
+            for batch in &plan.batches {
+                batch
+                    .popularity
+                    .choose(plan.seed, number, batch.count, &mut chosen);
+                chosen.sort_unstable();
+                // Ranges of batches follow each other, so the whole is sorted too.
+                let topics = chosen.iter().map(|topic| batch.first_topic + *topic);
+                cursors.extend(topics.map(Cursor::new));
+            }
         }
         Subscriptions {
             plan,
@@ -98,9 +104,18 @@ impl Subscriptions {
         }
     }
 
-    /// The topics of a slot.
-    pub fn topics(&self, slot: u32) -> impl Iterator<Item = &str> {
-        self.cursors[self.range(slot)]
+    /// How many topics these batches are.
+    pub fn count(&self, batches: &Range<usize>) -> usize {
+        self.plan.batches[batches.clone()]
+            .iter()
+            .map(|batch| batch.count)
+            .sum()
+    }
+
+    /// The topics of a slot in these batches.
+    pub fn topics(&self, slot: u32, batches: &Range<usize>) -> impl Iterator<Item = &str> {
+        let start = self.range(slot).start + self.count(&(0..batches.start));
+        self.cursors[start..start + self.count(batches)]
             .iter()
             .map(|cursor| self.plan.topics.name(cursor.topic))
     }
@@ -197,6 +212,36 @@ impl Subscriptions {
         }
     }
 
+    /// Nobody waits for final seqs any more.
+    pub fn stop_drain(&mut self) {
+        self.drain = None;
+    }
+
+    /// The connection has ended as it should, and its subscriptions with it. Those that it makes
+    /// when it comes back begin anew: what it misses meanwhile is no loss.
+    pub fn forget(&mut self, client: Client) {
+        self.close(client, true);
+        for index in self.range(client.slot) {
+            self.ledger.forget(index);
+            self.cursors[index] = Cursor::new(self.cursors[index].topic);
+        }
+    }
+
+    /// Of a slot's subscriptions in the first batches: how many are not acknowledged, and how many
+    /// have reached the final seq with their books balanced.
+    pub fn audit(&self, slot: u32, batches: usize) -> (u64, u64) {
+        let start = self.range(slot).start;
+        let cursors = &self.cursors[start..start + self.count(&(0..batches))];
+        let missing = cursors.iter().filter(|cursor| !cursor.is_acked());
+        let verified = cursors.iter().filter(|cursor| {
+            let drain = self.drain.as_ref();
+            cursor.is_acked()
+                && cursor.balances()
+                && drain.is_some_and(|drain| !drain.is_behind(cursor))
+        });
+        (missing.count() as u64, verified.count() as u64)
+    }
+
     /// Closes the books of a slot. One that ended early need not have reached the final seqs.
     pub fn close(&mut self, client: Client, ended_early: bool) {
         for index in self.range(client.slot) {
@@ -224,7 +269,7 @@ impl Subscriptions {
             .count() as u64
     }
 
-    fn range(&self, slot: u32) -> std::ops::Range<usize> {
+    fn range(&self, slot: u32) -> Range<usize> {
         let count = self.plan.subscriptions;
         slot as usize * count..(slot as usize + 1) * count
     }

@@ -49,7 +49,12 @@ fn update(subscriptions: &mut Subscriptions, slot: u32, topic: &str, seq: u64, p
 fn a_frame_goes_to_the_cursor_of_its_connection_and_topic() {
     let mut subscriptions = subscriptions(3, 6, 2);
     let topics: Vec<Vec<String>> = (0..3)
-        .map(|slot| subscriptions.topics(slot).map(str::to_owned).collect())
+        .map(|slot| {
+            subscriptions
+                .topics(slot, &(0..1))
+                .map(str::to_owned)
+                .collect()
+        })
         .collect();
     assert_eq!(
         topics,

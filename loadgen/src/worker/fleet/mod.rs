@@ -2,8 +2,10 @@
 //! closing. The table has one entry a connection, made once at its full size. [`Fleet::on_ready`]
 //! is called for each socket event, [`Fleet::advance`] once a turn.
 //!
-//! `steps.rs` holds what one connection begins and how that ends.
+//! `steps.rs` holds what one connection begins and how that ends; `shares.rs` what a share of them
+//! does, in turn.
 
+mod shares;
 mod steps;
 
 use super::drive::{Drive, Flight, Job};
@@ -16,6 +18,8 @@ use crate::plan::Plan;
 use crate::tally::Figures;
 use mio::Registry;
 use mio::event::Event;
+use std::collections::HashMap;
+use std::ops::Range;
 use std::sync::Arc;
 
 /// All connections of a worker.
@@ -27,6 +31,14 @@ pub struct Fleet {
     members: Vec<Member>,
     subscriptions: Subscriptions,
     drive: Option<Drive>,
+    /// The batches of topics that the job at hand subscribes to.
+    batches: Range<usize>,
+    /// Batches that every connection has subscribed to, or is about to.
+    batches_in_force: usize,
+    /// When connections that are about to join began; empty unless something is under way.
+    joining: HashMap<u32, u64>,
+    /// Whose turn it is to leave.
+    hand: u32,
     /// Slots whose sockets may still be readable although no event will say so.
     unread: Vec<u32>,
     /// Scratch for a command's text.
@@ -67,6 +79,8 @@ enum Stage {
     Closing,
     /// We have closed it.
     Closed,
+    /// We have closed it, and it may come back.
+    Away,
     /// All attempts failed.
     Failed,
     /// The server has ended it.
@@ -104,6 +118,10 @@ impl Fleet {
             index,
             members,
             drive: None,
+            batches: 0..0,
+            batches_in_force: 0,
+            joining: HashMap::new(),
+            hand: 0,
             unread: Vec::new(),
             command: Vec::new(),
             report: WorkerReport::default(),
@@ -116,15 +134,24 @@ impl Fleet {
         self.give_up();
         match order {
             Order::Connect(pace) => self.begin_job(Job::Connect, pace),
-            Order::Subscribe(pace) => self.begin_job(Job::Subscribe, pace),
             Order::Close(pace) => self.begin_job(Job::Close, pace),
+            Order::Subscribe { pace, batch } => {
+                self.subscriptions.stop_drain();
+                self.batches = *batch..batch + 1;
+                self.batches_in_force = batch + 1;
+                self.begin_job(Job::Subscribe, pace);
+            }
+            Order::Join { pace, batches } => self.begin_joining(pace, *batches),
+            Order::Leave { pace, percent } => self.begin_leaving(pace, *percent),
+            Order::Churn { pace, end_ns } => self.begin_churn(pace, *end_ns),
+            Order::Storm { pace, percent } => self.begin_storm(pace, *percent),
             Order::Drain(finals) => {
                 let members = &self.members;
                 let is_live = |slot: u32| members[slot as usize].link.is_some();
                 self.subscriptions
                     .drain(finals.clone(), members.len() as u32, is_live);
             }
-            Order::Publish { .. } | Order::Quiet | Order::Finish => {}
+            Order::Publish(_) | Order::Account { .. } | Order::Quiet | Order::Finish => {}
         }
     }
 
@@ -165,7 +192,9 @@ impl Fleet {
             match drive.job {
                 Job::Connect => self.connect(slot, registry),
                 Job::Subscribe => self.subscribe(slot),
-                Job::Close => self.close(slot),
+                Job::Close | Job::Leave => self.close(slot),
+                Job::Join => self.join(slot, registry),
+                Job::Churn => self.churn(slot, registry),
             }
         }
         while let Some(drive) = &mut self.drive {
@@ -209,6 +238,10 @@ impl Fleet {
                 Stage::Failed | Stage::Lost
             );
             self.subscriptions.close(self.client(slot), ended_early);
+            // Those that are still open would leave a TIME_WAIT each behind.
+            if let Some(link) = self.members[slot as usize].link.take() {
+                link.cut();
+            }
         }
         let vacant = self
             .members
@@ -226,14 +259,12 @@ impl Fleet {
     }
 
     fn begin_job(&mut self, job: Job, pace: &Pace) {
-        let members = self.plan.workers as usize;
-        self.drive = Some(Drive::new(
-            job,
-            self.members.len() as u32,
-            pace,
-            self.index,
-            members,
-        ));
+        let slots = (0..self.members.len() as u32).collect();
+        self.drive = Some(self.drive(job, slots, pace));
+    }
+
+    fn drive(&self, job: Job, slots: Vec<u32>, pace: &Pace) -> Drive {
+        Drive::new(job, slots, pace, self.index, self.plan.workers as usize)
     }
 
     /// Ends the job under way. Connections that are not open by now never will be; what else waits
@@ -242,9 +273,10 @@ impl Fleet {
         let Some(drive) = self.drive.take() else {
             return;
         };
-        if drive.job == Job::Connect {
-            self.report.connect_lag_max_ns = drive.lag_max_ns();
+        if matches!(drive.job, Job::Connect | Job::Join) {
+            self.report.connect_lag_max_ns = self.report.connect_lag_max_ns.max(drive.lag_max_ns());
         }
+        self.joining.clear();
         if drive.is_done() {
             return;
         }

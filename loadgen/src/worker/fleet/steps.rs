@@ -2,7 +2,7 @@
 //! overdue, cut off. Every beginning is told to the [`Drive`](super::Drive) as launched, every end
 //! as landed and settled.
 
-use super::{Answers, Fleet, Flight, Stage};
+use super::{Answers, Fleet, Flight, Job, Stage};
 use crate::clock;
 use crate::link::{Link, LinkError};
 use crate::plan::Plan;
@@ -26,7 +26,7 @@ impl Fleet {
         let source =
             sources[(number / targets.len() + usize::from(member.attempts)) % sources.len()];
         let target = &targets[number % targets.len()];
-        member.attempts += 1;
+        member.attempts = member.attempts.saturating_add(1);
         member.since_ns = clock::monotonic_ns();
         let link = Link::connect(target, source, dialect.subprotocol()).and_then(|mut link| {
             link.register(registry, Token(slot as usize))?;
@@ -51,16 +51,24 @@ impl Fleet {
             .record_between(member.since_ns, clock::monotonic_ns());
         self.figures.opened += 1;
         self.land();
-        self.settle();
+        match self.job() {
+            Some(Job::Join | Job::Churn) => self.subscribe(slot),
+            _ => self.settle(),
+        }
     }
 
     pub(super) fn subscribe(&mut self, slot: u32) {
         let member = &mut self.members[slot as usize];
-        let (Some(link), Stage::Open) = (&mut member.link, member.stage) else {
+        let (Some(link), Stage::Open | Stage::Subscribed) = (&mut member.link, member.stage) else {
             return self.settle();
         };
+        let count = self.subscriptions.count(&self.batches);
+        if count == 0 {
+            member.stage = Stage::Subscribed;
+            return self.on_joined(slot);
+        }
         let (mut names, mut names_bytes, mut id) = (Vec::new(), 0, 0);
-        for name in self.subscriptions.topics(slot) {
+        for name in self.subscriptions.topics(slot, &self.batches) {
             if names_bytes + name.len() > COMMAND_BYTES_MAX {
                 self.plan.dialect.subscribe(&mut self.command, id, &names);
                 link.queue(Opcode::Text, &self.command);
@@ -75,7 +83,7 @@ impl Fleet {
         link.queue(Opcode::Text, &self.command);
         member.stage = Stage::Subscribing;
         member.since_ns = clock::monotonic_ns();
-        member.unanswered = self.plan.subscriptions as u32;
+        member.unanswered = count as u32;
         self.launch(slot);
         self.flush(slot);
     }
@@ -97,8 +105,17 @@ impl Fleet {
         self.report
             .subscribe
             .record_between(member.since_ns, clock::monotonic_ns());
-        self.figures.subscribed += 1;
         self.land();
+        self.on_joined(slot);
+    }
+
+    fn on_joined(&mut self, slot: u32) {
+        self.figures.subscribed += 1;
+        if let Some(since_ns) = self.joining.remove(&slot) {
+            self.report
+                .join
+                .record_between(since_ns, clock::monotonic_ns());
+        }
         self.settle();
     }
 
@@ -118,10 +135,24 @@ impl Fleet {
     }
 
     fn on_closed(&mut self, slot: u32) {
+        let job = self.job();
         let member = &mut self.members[slot as usize];
         member.link = None;
         member.stage = Stage::Closed;
-        self.settle();
+        self.figures.left += 1;
+        match job {
+            Some(Job::Churn) => {
+                self.on_left(slot);
+                if let Some(drive) = &mut self.drive {
+                    drive.follow(slot);
+                }
+            }
+            Some(Job::Leave) => {
+                self.on_left(slot);
+                self.settle();
+            }
+            _ => self.settle(),
+        }
     }
 
     /// The link has ended by the server's doing, or the kernel's.
@@ -159,11 +190,14 @@ impl Fleet {
         member.link = None;
         member.stage = Stage::Vacant;
         match &mut self.drive {
-            Some(drive) if member.attempts < self.plan.attempts_max => {
+            Some(drive)
+                if member.attempts < self.plan.attempts_max || may_wait(drive.job, error) =>
+            {
                 drive.retry(slot, clock::monotonic_ns());
             }
             _ => {
                 member.stage = Stage::Failed;
+                self.joining.remove(&slot);
                 self.figures.failed += 1;
                 self.settle();
                 self.tell("connect", slot, |number| {
@@ -204,6 +238,10 @@ impl Fleet {
             .add(kind, || sentence(number));
     }
 
+    fn job(&self) -> Option<Job> {
+        self.drive.as_ref().map(|drive| drive.job)
+    }
+
     fn launch(&mut self, slot: u32) {
         let since_ns = self.members[slot as usize].since_ns;
         if let Some(drive) = &mut self.drive {
@@ -219,9 +257,15 @@ impl Fleet {
         }
     }
 
-    fn settle(&mut self) {
+    pub(super) fn settle(&mut self) {
         if let Some(drive) = &mut self.drive {
             drive.settle();
         }
     }
+}
+
+/// A port that is taken now will be free again: whoever comes back waits for it. The order's own
+/// bounds end this.
+fn may_wait(job: Job, error: &LinkError) -> bool {
+    matches!(job, Job::Join | Job::Churn) && error.is_out_of_ports()
 }

@@ -1,0 +1,162 @@
+//! The server seen from outside: CPU time and resident memory from `/proc`, the owners of its
+//! memory from `GET /v1/memory`. What cannot be had is absent, and fails nothing.
+
+use crate::sys;
+use crate::target::Target;
+use serde::Serialize;
+use std::io::{Read as _, Write as _};
+use std::net::TcpStream;
+use std::time::Duration;
+
+/// How long the server may take to say where its memory is: it counts a million connections.
+const MEMORY_TIMEOUT: Duration = Duration::from_secs(15);
+const MEMORY_BYTES_MAX: u64 = 1 << 20;
+
+/// A process, at one moment.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Usage {
+    /// CPU time in user mode since it began.
+    pub cpu_user_s: f64,
+    /// CPU time in the kernel since it began.
+    pub cpu_system_s: f64,
+    /// Resident memory.
+    pub rss_bytes: u64,
+}
+
+impl Usage {
+    /// Of a process of this host; `None` if there is none with this id.
+    pub fn of(pid: &str) -> Option<Usage> {
+        let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+        Usage::parse(&stat, sys::clock_ticks_per_s(), sys::page_bytes())
+    }
+
+    /// Reads `/proc/PID/stat` (proc(5)): the name in parentheses may hold anything.
+    fn parse(stat: &str, ticks_per_s: f64, page_bytes: u64) -> Option<Usage> {
+        let (_, rest) = stat.rsplit_once(')')?;
+        let fields: Vec<&str> = rest.split_whitespace().collect();
+        // The state, field 3, is the first one after the name.
+        let number = |field: usize| fields.get(field - 3)?.parse::<u64>().ok();
+        Some(Usage {
+            cpu_user_s: number(14)? as f64 / ticks_per_s,
+            cpu_system_s: number(15)? as f64 / ticks_per_s,
+            rss_bytes: number(24)? * page_bytes,
+        })
+    }
+
+    /// User and system time together.
+    pub fn cpu_s(&self) -> f64 {
+        self.cpu_user_s + self.cpu_system_s
+    }
+}
+
+/// The server's process, watched.
+#[derive(Debug)]
+pub struct Watch {
+    pid: Option<u32>,
+    begin: Option<Usage>,
+    peak_rss_bytes: u64,
+    last: Option<ServerUsage>,
+}
+
+/// What the server used in a phase.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+pub struct ServerUsage {
+    /// CPU time in user mode.
+    pub cpu_user_s: f64,
+    /// CPU time in the kernel.
+    pub cpu_system_s: f64,
+    /// Resident memory when the phase began.
+    pub rss_begin_bytes: u64,
+    /// The most that was seen, a look each 250 ms.
+    pub rss_peak_bytes: u64,
+    /// Resident memory when it ended.
+    pub rss_end_bytes: u64,
+}
+
+impl Watch {
+    /// Watches a process, if there is one to watch.
+    pub fn new(pid: Option<u32>) -> Watch {
+        Watch {
+            pid,
+            begin: None,
+            peak_rss_bytes: 0,
+            last: None,
+        }
+    }
+
+    /// How the server stands now.
+    pub fn look(&mut self) -> Option<Usage> {
+        let usage = Usage::of(&self.pid?.to_string())?;
+        self.peak_rss_bytes = self.peak_rss_bytes.max(usage.rss_bytes);
+        Some(usage)
+    }
+
+    /// A phase begins.
+    pub fn begin(&mut self) {
+        (self.peak_rss_bytes, self.last) = (0, None);
+        self.begin = self.look();
+    }
+
+    /// What it used since the phase began.
+    pub fn usage(&mut self) -> Option<ServerUsage> {
+        let (end, begin) = (self.look()?, self.begin?);
+        self.last = Some(ServerUsage {
+            cpu_user_s: end.cpu_user_s - begin.cpu_user_s,
+            cpu_system_s: end.cpu_system_s - begin.cpu_system_s,
+            rss_begin_bytes: begin.rss_bytes,
+            rss_peak_bytes: self.peak_rss_bytes,
+            rss_end_bytes: end.rss_bytes,
+        });
+        self.last
+    }
+
+    /// What [`Watch::usage`] said last.
+    pub fn last_usage(&self) -> Option<ServerUsage> {
+        self.last
+    }
+}
+
+/// What the server says of its memory; `None` if it does not.
+pub fn memory(target: &Target) -> Option<serde_json::Value> {
+    let mut stream = TcpStream::connect_timeout(&target.address, MEMORY_TIMEOUT).ok()?;
+    stream.set_read_timeout(Some(MEMORY_TIMEOUT)).ok()?;
+    let request = format!(
+        "GET /v1/memory HTTP/1.1\r\nHost: {}\r\nConnection: close\r\n\r\n",
+        target.host
+    );
+    stream.write_all(request.as_bytes()).ok()?;
+    let mut answer = Vec::new();
+    stream
+        .take(MEMORY_BYTES_MAX)
+        .read_to_end(&mut answer)
+        .ok()?;
+    let text = std::str::from_utf8(&answer).ok()?;
+    let (head, body) = text.split_once("\r\n\r\n")?;
+    let is_ok = head.split(' ').nth(1) == Some("200");
+    serde_json::from_str(body).ok().filter(|_| is_ok)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_process_with_any_name_is_read() {
+        let stat = "4711 (a) b (c) S 1 2 3 0 -1 4194560 1 0 0 0 250 150 0 0 20 0 6 0 99 1000000 512 18446744073709551615";
+        let usage = Usage::parse(stat, 100.0, 4096).unwrap();
+        assert_eq!((usage.cpu_user_s, usage.cpu_system_s), (2.5, 1.5));
+        assert_eq!(usage.rss_bytes, 512 * 4096);
+        for broken in ["", "4711 (a", "4711 (a) S 1"] {
+            assert_eq!(Usage::parse(broken, 100.0, 4096), None, "{broken}");
+        }
+    }
+
+    #[test]
+    fn this_process_is_seen_and_a_missing_one_is_not() {
+        assert!(Usage::of("self").is_some_and(|usage| usage.rss_bytes > 0));
+        assert_eq!(Usage::of("0"), None);
+        let mut watch = Watch::new(None);
+        watch.begin();
+        assert_eq!(watch.usage(), None);
+    }
+}
