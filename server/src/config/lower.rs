@@ -155,9 +155,11 @@ fn check_timeouts(settings: &Settings) -> anyhow::Result<()> {
         ensure!(millis > 0, "{key} must be above zero");
     }
     let (ping, idle) = (settings.ping_interval_ms, settings.idle_timeout_ms);
+    // Pings are spread over up to a quarter of the interval, and an answer needs its time.
+    let latest_ping = u64::from(ping) + u64::from(ping) / 4 + 1000;
     ensure!(
-        ping == 0 || idle == 0 || ping < idle,
-        "ping-interval ({}) must be below idle-timeout ({}), or silent connections are closed before they are asked",
+        ping == 0 || idle == 0 || latest_ping < u64::from(idle),
+        "ping-interval ({}) and a quarter more must be a second below idle-timeout ({}), or silent connections are closed before they can answer",
         Millis(ping),
         Millis(idle)
     );
@@ -273,7 +275,7 @@ mod tests {
             (&["--max-topics=0"], "max-topics must be above zero"),
             (
                 &["--ping-interval=75s"],
-                "ping-interval (75s) must be below idle-timeout (75s)",
+                "ping-interval (75s) and a quarter more must be a second below idle-timeout (75s)",
             ),
             (&["--close-timeout=0"], "close-timeout must be above zero"),
             (&["--speed=2"], "speed does nothing without replay"),

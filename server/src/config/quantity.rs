@@ -9,7 +9,7 @@ use std::str::FromStr;
 use serde::de::{self, Deserialize, Deserializer, Unexpected, Visitor};
 use serde::{Serialize, Serializer};
 
-/// A duration in milliseconds, up to 49 days: `500ms`, `30s`, `5m`, `2h`; `0` is allowed without a unit.
+/// A duration in milliseconds, up to 19 days: `500ms`, `30s`, `5m`, `2h`; `0` is allowed without a unit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Millis(pub u32);
 
@@ -27,8 +27,8 @@ pub enum QuantityError {
     /// Not a duration.
     #[error("a duration is a whole number with a unit, such as 500ms, 30s, 5m or 2h")]
     Duration,
-    /// A duration beyond what 32 bits of milliseconds hold.
-    #[error("a duration is at most 49 days")]
+    /// A duration beyond what a connection's clock can tell apart.
+    #[error("a duration is at most 19 days")]
     LongDuration,
     /// Not a size.
     #[error("a size is a whole number of bytes, such as 65536, 64k, 1m or 1g")]
@@ -37,6 +37,10 @@ pub enum QuantityError {
     #[error("a number of shards is \"auto\" or a whole number above zero")]
     Shards,
 }
+
+/// Connections keep times as 32 bits of milliseconds, of which differences up to half the range mean something; intervals are
+/// lengthened by up to a quarter.
+const DURATION_MAX_MS: u64 = 19 * 24 * 3_600_000;
 
 const MILLIS_UNITS: [(&str, u32); 4] = [("ms", 1), ("s", 1_000), ("m", 60_000), ("h", 3_600_000)];
 const BYTES_UNITS: [(&str, u64); 4] = [("", 1), ("k", 1 << 10), ("m", 1 << 20), ("g", 1 << 30)];
@@ -59,6 +63,7 @@ impl FromStr for Millis {
         };
         let millis = number
             .checked_mul(scale)
+            .filter(|millis| *millis <= DURATION_MAX_MS)
             .and_then(|millis| u32::try_from(millis).ok());
         millis.map(Millis).ok_or(QuantityError::LongDuration)
     }

@@ -112,7 +112,10 @@ fn an_error_of_the_operator_is_told_in_one_sentence_and_exits_with_2() {
             "the columns are \"Ticker\", \"Date\"",
         ),
         (&["--listen", &taken], &taken),
-        (&["--idle-timeout", "1s"], "must be below idle-timeout"),
+        (
+            &["--idle-timeout", "1s"],
+            "must be a second below idle-timeout",
+        ),
     ] {
         let output = run(&[&["serve"], flags].concat(), "");
         let error = String::from_utf8_lossy(&output.stderr).into_owned();
