@@ -2,7 +2,7 @@
 //!
 //! A shard gathers what it writes during a tick and hands it over as one batch per addressee: the lock is held for
 //! pushing one `Vec`, and an addressee that is awake anyway costs no system call. A lane that is full refuses the batch; the
-//! writer keeps it, stops taking requests and reading from those who cause more, and tries again. Nothing is dropped.
+//! writer keeps it, holds back those who cause more, and tries again. Nothing is dropped.
 
 use std::sync::Mutex;
 use std::sync::MutexGuard;
@@ -96,7 +96,7 @@ impl Mesh {
         mailbox.asleep.store(true, Ordering::SeqCst);
         let mail =
             !mailbox.deliveries.is_empty() || (with_requests && !mailbox.requests.is_empty());
-        if mail || self.is_stopping() {
+        if mail {
             mailbox.asleep.store(false, Ordering::SeqCst);
         }
         !mail
@@ -142,8 +142,11 @@ impl<T> Lane<T> {
             return batch;
         }
         let mut batches = self.lock();
-        self.letters.fetch_add(batch.len(), Ordering::AcqRel);
+        let letters = batch.len();
         batches.push(batch);
+        // Writer: count, then look whether the owner sleeps. Owner: say so, then look at the count. One of the two must see
+        // the other, which only SeqCst on all four promises.
+        self.letters.fetch_add(letters, Ordering::SeqCst);
         Vec::new()
     }
 

@@ -63,7 +63,7 @@ pub fn run(config: &Config) -> anyhow::Result<ExitCode> {
     let shards = start_shards(config, &mesh, &charter, &plan, polls)?;
     announce(&listen)?;
     let feeds = start_feeds(config, &mesh, &charter)?;
-    let total = join(shards, &mesh)?;
+    let total = join(shards)?;
     for feed in feeds {
         // A feed reports its own troubles; that it panicked would have ended the process.
         let _ = feed.join();
@@ -155,12 +155,13 @@ fn start_shards(
     for (number, poll) in polls.into_iter().enumerate() {
         let me = ShardId(number as u16);
         let (mesh, live, ready, plan) = (mesh.clone(), live.clone(), ready.clone(), plan.clone());
+        let mesh_to_stop = mesh.clone();
         let (charter, settings) = (charter.clone(), settings.clone());
         let shard = thread::Builder::new()
             .name(format!("shard-{number}"))
             .spawn(move || {
                 let started = sys::unshare_files().and_then(|()| {
-                    let engine = Engine::new(me, charter, settings, plan.shard_connections_max);
+                    let engine = Engine::new(me, charter, settings, plan.reserved_connections());
                     Reactor::new(me, poll, engine, mesh, clock, plan, live)
                 });
                 match started {
@@ -168,7 +169,8 @@ fn start_shards(
                         let _ = ready.send(Ok(()));
                         // Whoever waits for all shards waits until every sender is gone.
                         drop(ready);
-                        reactor.run()
+                        // One shard that cannot go on ends them all: its connections and topics are gone.
+                        reactor.run().inspect_err(|_| mesh_to_stop.stop())
                     }
                     Err(error) => {
                         let _ = ready.send(Err(error));
@@ -234,18 +236,15 @@ fn start_feed(
     Ok(feed)
 }
 
-/// Waits for all shards; one that failed ends the others.
-fn join(shards: Vec<Shard>, mesh: &Mesh) -> anyhow::Result<Counters> {
+/// Waits for all shards to end.
+fn join(shards: Vec<Shard>) -> anyhow::Result<Counters> {
     let mut total = Counters::default();
     for shard in shards {
-        match shard.join() {
-            Ok(Ok(counters)) => total.add(&counters),
-            Ok(Err(error)) => {
-                mesh.stop();
-                return Err(error).context("a shard failed");
-            }
-            Err(_) => bail!("a shard panicked"),
-        }
+        // A panic would have ended the process (profile), except in tests.
+        let Ok(ended) = shard.join() else {
+            bail!("a shard panicked");
+        };
+        total.add(&ended.context("a shard failed")?);
     }
     Ok(total)
 }

@@ -18,7 +18,7 @@ const SHARDS_MAX: usize = 1024;
 pub struct Division {
     /// How many shards.
     pub shards: u16,
-    /// Most connections of one.
+    /// Most connections of one, by its open files.
     pub shard_connections_max: usize,
     connections_max: usize,
     open_files: usize,
@@ -68,7 +68,7 @@ impl Division {
         };
         Ok(Division {
             shards: shards as u16,
-            shard_connections_max: room(shards).min(connections_max),
+            shard_connections_max: room(shards),
             connections_max,
             open_files,
         })

@@ -1,6 +1,7 @@
 //! The actions of the JSON protocol, as they come on `/ws` and `/raw`.
 
 use std::borrow::Cow;
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use fanfare_wire::code::ErrorCode;
@@ -11,8 +12,10 @@ use fanfare_wire::topic;
 use super::Engine;
 use super::asks::{Ask, What};
 use super::conn::Door;
+use crate::hub::Hub;
 use crate::hub::mail::Request;
-use crate::hub::subs::SubId;
+use crate::hub::subs::{SubId, SubList};
+use crate::hub::topics::TopicId;
 use crate::hub::update::{Form, Payload};
 
 /// Longest idempotency key, bytes.
@@ -27,11 +30,9 @@ impl Engine {
         let quiet = self.outlet.conns[index as usize].door == Door::Raw && id.is_none();
         let done = match command {
             Command::Subscribe { topics } => self.subscribe(index, id, &topics),
-            Command::Unsubscribe { topics } => {
-                let count = self.unsubscribe(index, &topics);
+            Command::Unsubscribe { topics } => self.unsubscribe(index, &topics).map(|count| {
                 self.acknowledge(index, quiet, |out| event::put_unsubscribed(out, id, count));
-                Ok(())
-            }
+            }),
             Command::Set { topics } => self.set_options(index, &topics).map(|()| {
                 self.acknowledge(index, quiet, |out| event::put_ok(out, id));
             }),
@@ -63,29 +64,36 @@ impl Engine {
         }
     }
 
-    fn unsubscribe(&mut self, index: u32, topics: &[Cow<'_, str>]) -> usize {
+    fn unsubscribe(&mut self, index: u32, topics: &[Cow<'_, str>]) -> Result<usize, Fault> {
+        self.judge_count(topics.len())?;
         let mut count = self.cancel_pending(index, topics);
+        let mut known = self.known(index, topics.len());
         for name in topics {
-            let Some(sub) = self.subscription(index, name) else {
+            let Some(topic) = self.hub.topics.find(name) else {
                 continue;
             };
-            self.hub
-                .unsubscribe(&mut self.outlet.conns[index as usize].subs, sub);
-            count += 1;
+            if let Some(sub) = known.take(&self.hub, self.outlet.conns[index as usize].subs, topic)
+            {
+                self.hub
+                    .unsubscribe(&mut self.outlet.conns[index as usize].subs, sub);
+                count += 1;
+            }
         }
-        count
+        Ok(count)
     }
 
     /// All or nothing: a topic that is not subscribed leaves the others as they were.
     fn set_options(&mut self, index: u32, topics: &[TopicRequest<'_>]) -> Result<(), Fault> {
+        self.judge_count(topics.len())?;
+        let known = self.known(index, topics.len());
         let mut found = Vec::with_capacity(topics.len());
         for request in topics {
             judge_options(&request.options)?;
-            let sub = self.subscription(index, &request.topic);
-            found.push(sub.ok_or((
-                ErrorCode::BadTopic,
-                format!("not subscribed to {:?}", request.topic).into(),
-            ))?);
+            let topic = self.hub.topics.find(&request.topic);
+            let subs = self.outlet.conns[index as usize].subs;
+            let sub = topic.and_then(|topic| known.find(&self.hub, subs, topic));
+            let missing = || format!("not subscribed to {:?}", request.topic).into();
+            found.push(sub.ok_or_else(|| (ErrorCode::BadTopic, missing()))?);
         }
         for (sub, request) in found.into_iter().zip(topics) {
             let options = &mut self.hub.subs[sub].options;
@@ -164,13 +172,7 @@ impl Engine {
         id: Option<Id<'_>>,
         topics: &[Cow<'_, str>],
     ) -> Result<(), Fault> {
-        let most = self.settings.subscriptions_max as usize;
-        if topics.len() > most {
-            return Err((
-                ErrorCode::TooLarge,
-                format!("more than {most} topics in one command").into(),
-            ));
-        }
+        self.judge_count(topics.len())?;
         for name in topics {
             topic::check_topic(name)
                 .map_err(|error| (ErrorCode::BadTopic, error.to_string().into()))?;
@@ -196,12 +198,60 @@ impl Engine {
         Ok(())
     }
 
-    /// The connection's subscription to the topic of this name.
-    pub(super) fn subscription(&self, index: u32, name: &str) -> Option<SubId> {
-        let topic = self.hub.topics.find(name)?;
-        self.hub
-            .subs
-            .find(self.outlet.conns[index as usize].subs, topic)
+    /// No command may name more topics than a connection may have.
+    pub(super) fn judge_count(&self, topics: usize) -> Result<(), Fault> {
+        let most = self.settings.subscriptions_max as usize;
+        if topics > most {
+            let text = format!("more than {most} topics in one command");
+            return Err((ErrorCode::SubscriptionLimit, text.into()));
+        }
+        Ok(())
+    }
+
+    /// Makes ready to look `wanted` topics up among the connection's subscriptions.
+    pub(super) fn known(&self, index: u32, wanted: usize) -> Known {
+        if wanted <= WALKS_MAX {
+            return Known(None);
+        }
+        let list = self.outlet.conns[index as usize].subs;
+        Known(Some(
+            self.hub
+                .subs
+                .of(list)
+                .map(|sub| (self.hub.subs[sub].topic, sub))
+                .collect(),
+        ))
+    }
+}
+
+/// For so few topics the connection's list is walked; for more a table is made of it.
+const WALKS_MAX: usize = 8;
+
+/// The subscriptions of one connection by topic, for one command: a hostile command must not walk a long list for each of
+/// its many topics.
+pub(super) struct Known(Option<HashMap<TopicId, SubId>>);
+
+impl Known {
+    pub(super) fn find(&self, hub: &Hub, list: SubList, topic: TopicId) -> Option<SubId> {
+        match &self.0 {
+            Some(table) => table.get(&topic).copied(),
+            None => hub.subs.find(list, topic),
+        }
+    }
+
+    /// Finds a subscription that is about to end.
+    fn take(&mut self, hub: &Hub, list: SubList, topic: TopicId) -> Option<SubId> {
+        match &mut self.0 {
+            Some(table) => table.remove(&topic),
+            None => hub.subs.find(list, topic),
+        }
+    }
+
+    /// Notes a new one.
+    pub(super) fn add(&mut self, topic: TopicId, sub: SubId) {
+        if let Some(table) = &mut self.0 {
+            table.insert(topic, sub);
+        }
     }
 }
 

@@ -84,10 +84,14 @@ pub(super) mod flag {
     pub(in crate::engine) const PINGED: u8 = 4;
     /// Came when the server was full: its request is answered 503.
     pub(in crate::engine) const REFUSE: u8 = 8;
-    /// Asked something of an owner while mail was jammed: not read until the jam is over.
+    /// Asked something of an owner while mail is jammed: not read until the jam is over.
     pub(in crate::engine) const PAUSED: u8 = 16;
     /// The peer has ended its side of the stream.
     pub(in crate::engine) const EOF: u8 = 32;
+    /// On the list of those to be read.
+    pub(in crate::engine) const READABLE: u8 = 64;
+    /// The end of its stream is near, and must be read up to.
+    pub(in crate::engine) const ENDING: u8 = 128;
 }
 
 /// Input that is not yet a whole request or message.
@@ -104,6 +108,15 @@ pub(super) enum Partial {
 pub(super) struct Cold {
     /// The topic of a room.
     pub(super) room: Option<Arc<str>>,
+    /// Subscribe commands that wait for owners, by key.
+    pub(super) subscribes: Vec<u32>,
+}
+
+impl Cold {
+    /// Whether there is nothing in it worth keeping it for.
+    pub(super) fn is_empty(&self) -> bool {
+        self.room.is_none() && self.subscribes.is_empty()
+    }
 }
 
 /// One connection.
@@ -118,7 +131,7 @@ pub(super) struct Conn {
     pub(super) generation: u32,
     /// When bytes last came; in `Head`, when it was accepted; from `Closing` on, when that began.
     pub(super) last_seen: Ms,
-    /// When the socket last took bytes.
+    /// When the socket last took bytes, or began to take none.
     pub(super) last_sent: Ms,
     /// Topics asked for whose owner has not answered yet; they count towards the subscription limit.
     pub(super) pending_topics: u32,

@@ -3,7 +3,7 @@
 use fanfare_wire::handshake::{self, HeadLimits, Request};
 
 use super::Engine;
-use super::conn::{Cold, Door, Partial, Stage, flag};
+use super::conn::{Door, Partial, Stage, flag};
 use super::disconnect::Disconnect;
 use super::settings::Target;
 use fanfare_wire::topic;
@@ -106,9 +106,10 @@ impl Engine {
 
     /// Where a request leads. For an upgrade, the 101 is left in `self.frame`.
     fn decide(&mut self, index: u32, request: &Request<'_>) -> Outcome {
-        if self.outlet.conns[index as usize].has(flag::REFUSE) || self.draining {
+        let conn = &self.outlet.conns[index as usize];
+        if conn.has(flag::REFUSE) {
             // Spread over ten seconds, so that those turned away do not come back together.
-            let after_s = 1 + index % 10;
+            let after_s = 1 + conn.generation % 10;
             return Outcome::Answer(Answer::retry(503, "the server is full\n", after_s));
         }
         let Some(target) = self.look_up(request.path) else {
@@ -171,10 +172,8 @@ impl Engine {
         match (door, room) {
             (Door::Ws, _) => self.say_hello(index),
             (_, Some(name)) => {
-                let cold = Cold {
-                    room: Some((*name).into()),
-                };
-                self.outlet.conns[index as usize].cold = Some(Box::new(cold));
+                let cold = &mut self.outlet.conns[index as usize].cold;
+                cold.get_or_insert_default().room = Some((*name).into());
                 self.enter_room(index, &name);
             }
             _ => {}

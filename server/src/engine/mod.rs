@@ -46,11 +46,16 @@ use census::Census;
 pub use conn::ConnId;
 use conn::{Conn, Stage, flag};
 pub use counters::Counters;
+use deliveries::{Inbox, Jam};
 use disconnect::Disconnect;
+use http::Answer;
 use outlet::Outlet;
 pub use settings::{Route, Settings, Target};
 use subscribe::Subscribe;
 use timeouts::Due;
+
+/// Letters that one tick may write before it stops reading: a batch is no larger than this, and what one more read adds.
+const TICK_LETTERS_MAX: usize = 16 * 1024;
 
 /// What the engine wants done to a socket.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -76,12 +81,16 @@ pub struct Engine {
     asks: Slab<Ask>,
     /// A count of memory under way.
     census: Option<Census>,
+    /// The last page, and when it was made, microseconds on the monotonic clock.
+    last_census: Option<(u64, Vec<u8>)>,
     socket_ops: Vec<(ConnId, SocketOp)>,
     /// Records to free at the end of the tick.
     gone: Vec<u32>,
     generation: u32,
-    congested: bool,
-    draining: bool,
+    inbox: Inbox,
+    jam: Jam,
+    /// Connections with the flag PAUSED.
+    paused: Vec<u32>,
     /// Where JSON text and frames are put together.
     text: Vec<u8>,
     frame: Vec<u8>,
@@ -114,11 +123,13 @@ impl Engine {
             subscribes: Slab::new(),
             asks: Slab::new(),
             census: None,
+            last_census: None,
             socket_ops: Vec::new(),
             gone: Vec::new(),
             generation: 0,
-            congested: false,
-            draining: false,
+            inbox: Inbox::default(),
+            jam: Jam::default(),
+            paused: Vec::new(),
             text: Vec::new(),
             frame: Vec::new(),
             counters: Counters::default(),
@@ -170,12 +181,10 @@ impl Engine {
         self.now = now;
         let Some(conn) = self.current(id) else { return };
         match conn.stage {
-            Stage::Head | Stage::Asking | Stage::Open => {
-                self.finish(id.index, Disconnect::PeerGone);
-            }
+            Stage::Head | Stage::Open => self.finish(id.index, Disconnect::PeerGone),
             Stage::Closing | Stage::Linger => self.end_socket(id.index),
             // Our last words are still on their way; the flush or the close timeout ends it.
-            Stage::Parting | Stage::Failing => conn.flags |= flag::EOF,
+            Stage::Asking | Stage::Parting | Stage::Failing => conn.flags |= flag::EOF,
             Stage::Gone => {}
         }
     }
@@ -197,28 +206,12 @@ impl Engine {
         }
     }
 
-    /// Mail came from other shards (or none did). Also settles what this shard wrote to itself.
+    /// Mail came from other shards (or none did). Works through it and through what this shard wrote to itself, as far as one
+    /// tick should; while [`Engine::has_backlog`], call again in the next, and bring no more.
     pub fn on_mail(&mut self, now: Now, mail: Mail) {
         self.now = now;
-        self.take_in(mail);
-        loop {
-            let me = self.hub.shard();
-            let mut own = self.hub.outgoing.take(me);
-            if self.congested {
-                let requests = std::mem::take(&mut own.requests);
-                self.hub.outgoing.put_back(
-                    me,
-                    Mail {
-                        requests,
-                        deliveries: Vec::new(),
-                    },
-                );
-            }
-            if own.is_empty() {
-                break;
-            }
-            self.take_in(own);
-        }
+        self.inbox.put(mail);
+        self.work_inbox();
         self.close_overflowed();
     }
 
@@ -232,7 +225,6 @@ impl Engine {
     /// The server stops: every connection is told (1001), nobody new is let in.
     pub fn on_shutdown(&mut self, now: Now) {
         self.now = now;
-        self.draining = true;
         let all: Vec<u32> = self
             .outlet
             .conns
@@ -242,22 +234,57 @@ impl Engine {
         for index in all {
             match self.outlet.conns[index as usize].stage {
                 Stage::Open => self.begin_close(index, Disconnect::Shutdown),
-                Stage::Head | Stage::Asking => self.finish(index, Disconnect::Shutdown),
+                Stage::Head | Stage::Asking => {
+                    self.answer(
+                        index,
+                        &Answer::retry(503, "the server stops\n", 1 + index % 10),
+                    );
+                    self.end_after_answer(index, Disconnect::Shutdown);
+                }
                 _ => {}
             }
         }
     }
 
-    /// Whether mail is jammed: requests wait here because an addressee is full. While it is, this engine takes no
-    /// requests, and connections that ask more of owners are not read ([`Engine::may_read`]).
-    pub fn set_congested(&mut self, congested: bool) {
-        self.congested = congested;
+    /// Which mail of this shard an addressee would not take. While any is refused, connections that ask more of owners are
+    /// not read ([`Engine::may_read`]). While deliveries are, this shard carries out no requests: each would write more.
+    pub fn set_jam(&mut self, requests: bool, deliveries: bool) {
+        self.jam = Jam {
+            any: requests || deliveries,
+            deliveries,
+        };
+        if !self.jam.any {
+            for index in self.paused.drain(..) {
+                if let Some(conn) = self.outlet.conns.get_mut(index as usize) {
+                    conn.flags &= !flag::PAUSED;
+                }
+            }
+        }
     }
 
-    /// See [`Engine::set_congested`].
+    /// Whether any mail is refused, see [`Engine::set_jam`].
     #[must_use]
-    pub fn is_congested(&self) -> bool {
-        self.congested
+    pub fn is_jammed(&self) -> bool {
+        self.jam.any
+    }
+
+    /// Whether this shard carries out requests now.
+    #[must_use]
+    pub fn takes_requests(&self) -> bool {
+        !self.jam.deliveries
+    }
+
+    /// Whether mail that was brought is still to be worked through.
+    #[must_use]
+    pub fn has_backlog(&self) -> bool {
+        !self.inbox.deliveries.is_empty()
+            || (self.takes_requests() && !self.inbox.requests.is_empty())
+    }
+
+    /// Whether this tick has room for more input: so much mail was written in it that it should be posted first.
+    #[must_use]
+    pub fn takes_input(&self) -> bool {
+        self.hub.outgoing.written() < TICK_LETTERS_MAX
     }
 
     // ---- questions: what is to be done ----------------------------------------------------------------------------
@@ -327,13 +354,44 @@ impl Engine {
             self.outlet.conns.remove(index as usize);
             self.due.clear(index);
         }
+        self.outlet.is_pressed = false;
     }
 
     /// Whether the connection's socket should be read now.
     #[must_use]
     pub fn may_read(&self, id: ConnId) -> bool {
         let conn = self.outlet.conns.get(id.index as usize);
-        !(self.congested && conn.is_some_and(|conn| conn.has(flag::PAUSED)))
+        !(self.jam.any && conn.is_some_and(|conn| conn.has(flag::PAUSED)))
+    }
+
+    /// Notes that the connection's socket has something to read, and whether its end of stream is near. False: that is
+    /// known already, or the connection is gone.
+    pub fn note_readable(&mut self, id: ConnId, ending: bool) -> bool {
+        let Some(conn) = self.current(id) else {
+            return false;
+        };
+        if ending {
+            conn.flags |= flag::ENDING;
+        }
+        let is_news = !conn.has(flag::READABLE);
+        conn.flags |= flag::READABLE;
+        is_news
+    }
+
+    /// Whether the connection's end of stream is near: reads must go on until it comes.
+    #[must_use]
+    pub fn is_ending(&self, id: ConnId) -> bool {
+        self.outlet
+            .conns
+            .get(id.index as usize)
+            .is_some_and(|conn| conn.has(flag::ENDING))
+    }
+
+    /// The connection's socket was read until it had no more.
+    pub fn note_drained(&mut self, id: ConnId) {
+        if let Some(conn) = self.current(id) {
+            conn.flags &= !flag::READABLE;
+        }
     }
 
     /// Whether a connection is the one that `id` meant.

@@ -6,7 +6,7 @@ use fanfare_wire::event::DataKind;
 use slab::Slab;
 
 use super::conn::{Conn, flag};
-use super::outbox::{FRAME_CHARGE_BYTES, Nodes};
+use super::outbox::Nodes;
 use crate::hub::frames::{FrameId, Frames};
 use crate::hub::topics::Member;
 use crate::hub::update::{Update, Variant};
@@ -16,6 +16,10 @@ use crate::ledger::Ledger;
 const COPY_BYTES_MAX: usize = 16 * 1024;
 /// How much is offered to a socket at once when frames are copied together.
 const WRITE_BYTES_MAX: usize = 64 * 1024;
+
+/// What came in one tick has not been offered to the socket yet and says nothing about its reader, so it may exceed the
+/// outbox limit so many times. Not without bound: a few bytes of commands can ask for megabytes of answers.
+const UNOFFERED_FACTOR: u32 = 8;
 
 /// The output side of a shard's connections.
 #[derive(Debug)]
@@ -30,6 +34,8 @@ pub(super) struct Outlet {
     /// Connections whose outbox was full when something came for them; may name one twice.
     pub(super) overflowed: Vec<u32>,
     scratch: Vec<u8>,
+    /// Somebody's output has reached the limit and not been offered yet: write before more is queued.
+    pub(super) is_pressed: bool,
 }
 
 impl Outlet {
@@ -43,6 +49,7 @@ impl Outlet {
             dirty_at: 0,
             overflowed: Vec::new(),
             scratch: Vec::new(),
+            is_pressed: false,
         }
     }
 
@@ -172,11 +179,19 @@ impl Outlet {
 
     fn append(&mut self, index: u32, frame: FrameId, bytes: u32) -> bool {
         let conn = &mut self.conns[index as usize];
-        if conn.outbox.charged_bytes() + bytes + FRAME_CHARGE_BYTES > self.outbox_bytes_max {
+        // What waited before decides, so that a message larger than the limit still reaches a reader that keeps up.
+        let blocked = conn.flags & flag::BLOCKED != 0;
+        let limit_bytes = if blocked {
+            self.outbox_bytes_max
+        } else {
+            self.outbox_bytes_max.saturating_mul(UNOFFERED_FACTOR)
+        };
+        if conn.outbox.charged_bytes() >= limit_bytes {
             self.overflowed.push(index);
             return false;
         }
         self.nodes.append(&mut conn.outbox, frame, bytes);
+        self.is_pressed |= !blocked && conn.outbox.charged_bytes() >= self.outbox_bytes_max;
         if conn.flags & (flag::DIRTY | flag::BLOCKED) == 0 {
             conn.flags |= flag::DIRTY;
             self.dirty.push(index);

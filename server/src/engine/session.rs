@@ -29,7 +29,11 @@ impl Engine {
             Stage::Open | Stage::Closing
         ) {
             match reader.next(&limits, &mut input) {
-                Ok(Some(item)) => self.on_item(index, item),
+                Ok(Some(item)) => {
+                    self.on_item(index, item);
+                    // What did not fit must end the connection before anything later is let through.
+                    self.close_overflowed();
+                }
                 Ok(None) => break,
                 Err(error) => return self.fail(index, error),
             }

@@ -21,7 +21,8 @@ pub struct Settings {
     pub subscriptions_max: u32,
     /// Most topics of the whole server.
     pub topics_max: u32,
-    /// Output waiting for one connection, bytes, each frame counted with 64 bytes of bookkeeping. Beyond it the connection is closed (4103).
+    /// Output waiting for a connection whose socket takes no more, bytes, each frame counted with 64 bytes of bookkeeping.
+    /// Whoever has so much waiting and is sent more is closed (4103).
     pub outbox_bytes_max: u32,
     /// Largest head of an HTTP request, bytes.
     pub head_bytes_max: usize,

@@ -5,7 +5,7 @@
 //! the snapshot is the value of just that seq. The next update this shard fans out is seq + 1: there is no race.
 
 use std::borrow::Cow;
-use std::collections::HashMap;
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use fanfare_wire::code::ErrorCode;
@@ -14,10 +14,10 @@ use fanfare_wire::event::{self, DataKind, GapWhy, Recovered, SubscribedTopic, To
 use fanfare_wire::topic;
 
 use super::Engine;
-use super::commands::{Fault, judge_options};
+use super::commands::{Fault, Known, judge_options};
 use super::conn::{ConnId, Door, Stage};
 use super::disconnect::Disconnect;
-use crate::hub::subs::{MemberId, SubId, SubOptions};
+use crate::hub::subs::{MemberId, SubOptions};
 use crate::hub::topics::{Stage as TopicStage, TopicId};
 use crate::hub::update::Update;
 
@@ -75,13 +75,7 @@ impl Engine {
         id: Option<Id<'_>>,
         topics: &[TopicRequest<'_>],
     ) -> Result<(), Fault> {
-        let most = self.settings.subscriptions_max as usize;
-        if topics.len() > most {
-            return Err((
-                ErrorCode::SubscriptionLimit,
-                format!("a connection may have {most} subscriptions").into(),
-            ));
-        }
+        self.judge_count(topics.len())?;
         let mut subscribe = Subscribe {
             conn: self.id_of(index),
             id: id.map(|id| id.0.into()),
@@ -136,15 +130,16 @@ impl Engine {
         if self.outlet.conns[index as usize].pending_topics == 0 {
             return 0;
         }
-        let conn = self.id_of(index);
+        let topics: HashSet<TopicId> = topics
+            .iter()
+            .filter_map(|name| self.hub.topics.find(name))
+            .collect();
+        let conn = &self.outlet.conns[index as usize];
+        let keys = conn.cold.as_ref().map_or(&[][..], |cold| &cold.subscribes);
         let mut count = 0;
-        for topic in topics.iter().filter_map(|name| self.hub.topics.find(name)) {
-            let pending = self
-                .subscribes
-                .iter_mut()
-                .filter(|(_, subscribe)| subscribe.conn == conn);
-            for want in pending.flat_map(|(_, subscribe)| &mut subscribe.wants) {
-                if want.topic == topic && want.state == WantState::Wanted {
+        for &key in keys {
+            for want in &mut self.subscribes[key as usize].wants {
+                if want.state == WantState::Wanted && topics.contains(&want.topic) {
                     want.state = WantState::Cancelled;
                     count += 1;
                 }
@@ -174,6 +169,7 @@ impl Engine {
             subscribe.missing -= 1;
             if subscribe.missing == 0 {
                 let subscribe = self.subscribes.remove(key as usize);
+                self.forget_pending(&subscribe, key);
                 self.complete(&subscribe);
             }
         }
@@ -192,7 +188,7 @@ impl Engine {
         let conn = &self.outlet.conns[index as usize];
         let most = self.settings.subscriptions_max;
         if conn.subs.len() + conn.pending_topics >= most
-            && self.subscription(index, &request.topic).is_none()
+            && !self.is_subscribed(index, &request.topic)
         {
             return Err((
                 ErrorCode::SubscriptionLimit,
@@ -200,6 +196,12 @@ impl Engine {
             ));
         }
         Ok(())
+    }
+
+    fn is_subscribed(&self, index: u32, name: &str) -> bool {
+        let subs = self.outlet.conns[index as usize].subs;
+        let topic = self.hub.topics.find(name);
+        topic.is_some_and(|topic| self.hub.subs.find(subs, topic).is_some())
     }
 
     fn want(&mut self, request: &TopicRequest<'_>) -> Want {
@@ -228,13 +230,27 @@ impl Engine {
         if joining.is_empty() {
             return self.complete(&subscribe);
         }
-        if self.congested {
-            self.outlet.conns[index as usize].flags |= super::flag::PAUSED;
-        }
+        self.pause_if_jammed(index);
         subscribe.missing = joining.len() as u32;
         let key = self.subscribes.insert(subscribe) as u32;
+        let cold = &mut self.outlet.conns[index as usize].cold;
+        cold.get_or_insert_default().subscribes.push(key);
         for topic in joining {
             self.hub.topics[topic].waiting.push(key);
+        }
+    }
+
+    /// The command waits no longer; a connection without any gives the list back.
+    fn forget_pending(&mut self, subscribe: &Subscribe, key: u32) {
+        let Some(conn) = self.current(subscribe.conn) else {
+            return;
+        };
+        if let Some(cold) = &mut conn.cold {
+            cold.subscribes.retain(|pending| *pending != key);
+            if cold.subscribes.is_empty() {
+                cold.subscribes = Vec::new();
+            }
+            conn.cold.take_if(|cold| cold.is_empty());
         }
     }
 
@@ -270,50 +286,45 @@ impl Engine {
             .iter()
             .map(|(name, code, text)| ((&**name).into(), *code, &**text))
             .collect();
-        let list = self.outlet.conns[index as usize].subs;
-        let mut known: HashMap<TopicId, SubId> = self
-            .hub
-            .subs
-            .of(list)
-            .map(|sub| (self.hub.subs[sub].topic, sub))
-            .collect();
+        let mut known = self.known(index, subscribe.wants.len());
         for want in &subscribe.wants {
-            let topic = &self.hub.topics[want.topic];
-            let name = topic.name.clone();
-            if let WantState::Refused(code, message) = want.state {
-                faults.push((name, code, message));
-                continue;
-            }
-            let (recovered, opening) = match (&want.state, known.get(&want.topic)) {
-                (WantState::Cancelled, _) => (None, Opening::Nothing),
-                (_, Some(&sub)) => {
-                    // A second subscription to the same topic changes its options; the stream goes on.
-                    self.hub.subs[sub].options = want.options;
-                    (None, Opening::Nothing)
+            match want.state {
+                WantState::Refused(code, message) => {
+                    faults.push((self.hub.topics[want.topic].name.clone(), code, message));
                 }
-                _ => want.opening(topic.seq, self.hub.epoch()),
-            };
-            granted.push(Granted {
-                name,
-                seq: topic.seq,
-                last: topic.last.clone(),
-                recovered,
-                opening,
-            });
-            if want.state == WantState::Wanted && !known.contains_key(&want.topic) {
-                let conn = &mut self.outlet.conns[index as usize];
-                let variant = conn.door.variant();
-                let sub = self.hub.subscribe(
-                    &mut conn.subs,
-                    MemberId(index),
-                    want.topic,
-                    variant,
-                    want.options,
-                );
-                known.insert(want.topic, sub);
+                _ => granted.push(self.grant_one(index, want, &mut known)),
             }
         }
         (granted, faults)
+    }
+
+    /// Makes the connection a member of one topic, unless it is one already or has thought better of it.
+    fn grant_one(&mut self, index: u32, want: &Want, known: &mut Known) -> Granted {
+        let conn = &mut self.outlet.conns[index as usize];
+        let existing = known.find(&self.hub, conn.subs, want.topic);
+        let topic = &self.hub.topics[want.topic];
+        let mut granted = Granted {
+            name: topic.name.clone(),
+            seq: topic.seq,
+            last: topic.last.clone(),
+            recovered: None,
+            opening: Opening::Nothing,
+        };
+        match existing {
+            _ if want.state == WantState::Cancelled => {}
+            // A second subscription to the same topic changes its options; the stream goes on.
+            Some(sub) => self.hub.subs[sub].options = want.options,
+            None => {
+                (granted.recovered, granted.opening) = want.opening(topic.seq, self.hub.epoch());
+                let (member, variant) = (MemberId(index), conn.door.variant());
+                let subs = &mut conn.subs;
+                let sub = self
+                    .hub
+                    .subscribe(subs, member, want.topic, variant, want.options);
+                known.add(want.topic, sub);
+            }
+        }
+        granted
     }
 
     fn acknowledge_subscribe(

@@ -158,6 +158,7 @@ impl World {
             busy |= self.carry_mail(shard);
             busy |= self.flush(shard);
             self.engines[shard].end_tick();
+            busy |= self.engines[shard].has_backlog();
         }
         busy
     }

@@ -6,9 +6,10 @@
 use fanfare_wire::event;
 use fanfare_wire::frame::{self, Opcode};
 
+use super::Engine;
 use super::conn::{Door, Stage, flag};
 use super::disconnect::Disconnect;
-use super::{Engine, http};
+use super::http::Answer;
 use crate::clock::Now;
 use crate::hub::frames::FrameId;
 
@@ -124,10 +125,11 @@ impl Engine {
             Stage::Head | Stage::Asking => {
                 let left_ms = self.settings.handshake_timeout_ms.saturating_sub(silent_ms);
                 if left_ms == 0 {
-                    self.answer(
-                        index,
-                        &http::Answer::plain(408, "no whole request in time\n"),
-                    );
+                    let answer = match conn.stage {
+                        Stage::Asking => Answer::retry(503, "no answer in time\n", 1),
+                        _ => Answer::plain(408, "no whole request in time\n"),
+                    };
+                    self.answer(index, &answer);
                     self.end_after_answer(index, Disconnect::HandshakeTimeout);
                     return None;
                 }
@@ -153,7 +155,9 @@ impl Engine {
         let mut next_ms = u32::MAX;
         let mut wait = |left_ms: u32| next_ms = next_ms.min(left_ms);
 
-        if settings.idle_timeout_ms > 0 {
+        // One that is not read cannot show a sign of life.
+        let is_paused = self.jam.any && conn.has(flag::PAUSED);
+        if settings.idle_timeout_ms > 0 && !is_paused {
             if silent_ms >= settings.idle_timeout_ms {
                 self.begin_close(index, Disconnect::Idle);
                 return None;

@@ -1,7 +1,7 @@
 //! What shards say to each other. Two lanes: requests go to owners, deliveries come from them.
 //!
 //! Handling a delivery never writes a delivery, so deliveries can always be taken in, and a jam of requests
-//! can always be resolved: owners stop taking requests while their own deliveries wait, and never the other way round.
+//! can always be resolved: owners stop taking requests while deliveries of theirs are refused, and for no other reason.
 //! Within a lane, mail from one shard to another keeps its order. Nothing is dropped.
 
 use std::sync::Arc;
@@ -162,6 +162,8 @@ pub struct Outgoing {
     /// Shards with anything in their `Mail`; may name one twice.
     touched: Vec<ShardId>,
     waiting: usize,
+    /// How many were written since [`Outgoing::addressees`] was last asked.
+    written: usize,
 }
 
 impl Outgoing {
@@ -172,6 +174,7 @@ impl Outgoing {
             by_shard: (0..shards).map(|_| Mail::default()).collect(),
             touched: Vec::new(),
             waiting: 0,
+            written: 0,
         }
     }
 
@@ -191,8 +194,15 @@ impl Outgoing {
         self.waiting
     }
 
-    /// The shards with mail waiting.
+    /// How many letters were written in this tick.
+    #[must_use]
+    pub fn written(&self) -> usize {
+        self.written
+    }
+
+    /// The shards with mail waiting; a new tick's count begins.
     pub fn addressees(&mut self) -> Vec<ShardId> {
+        self.written = 0;
         let mut touched = std::mem::take(&mut self.touched);
         touched.retain(|shard| !self.by_shard[usize::from(shard.0)].is_empty());
         touched
@@ -220,6 +230,7 @@ impl Outgoing {
 
     fn touch(&mut self, to: ShardId) -> &mut Mail {
         self.waiting += 1;
+        self.written += 1;
         let mail = &mut self.by_shard[usize::from(to.0)];
         if mail.is_empty() {
             self.touched.push(to);

@@ -19,7 +19,7 @@ use std::sync::Arc;
 use mail::{Outgoing, Request, ShardId, TopicRef};
 use owner::Owner;
 use subs::{MemberId, SubId, SubList, SubOptions, Subs};
-use topics::{TopicId, Topics};
+use topics::{Stage, TopicId, Topics};
 use update::Variant;
 
 use crate::ledger::Ledger;
@@ -83,6 +83,12 @@ impl Hub {
         self.shard
     }
 
+    /// What all hubs of the server agree on.
+    #[must_use]
+    pub fn charter(&self) -> &Charter {
+        &self.charter
+    }
+
     /// How many shards there are.
     #[must_use]
     pub fn shard_count(&self) -> u16 {
@@ -113,13 +119,16 @@ impl Hub {
 
     /// Finds or makes the listening side of `name` and holds it with a pin; a new one asks its owner for the stream.
     pub fn pin(&mut self, name: &str) -> TopicId {
-        if let Some(id) = self.topics.find(name) {
-            self.topics[id].pins += 1;
+        let id = match self.topics.find(name) {
+            Some(id) => id,
+            None => self.topics.insert(name.into()),
+        };
+        let topic = &mut self.topics[id];
+        topic.pins += 1;
+        if !matches!(topic.stage, Stage::New | Stage::Refused) {
             return id;
         }
-        let id = self.topics.insert(name.into());
-        let topic = &mut self.topics[id];
-        topic.pins = 1;
+        topic.stage = Stage::Joining;
         let join = Request::Join {
             topic: topic.name.clone(),
             from: self.shard,

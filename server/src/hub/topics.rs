@@ -26,10 +26,14 @@ pub struct Member {
 /// Whether the owner's stream has begun.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Stage {
+    /// Just made: its owner does not know yet.
+    New,
     /// Asked, not yet answered.
     Joining,
     /// Every update arrives here, in order.
     Live,
+    /// The owner would not have it; whoever wants it next asks again.
+    Refused,
 }
 
 /// What one shard knows of a topic that it listens to.
@@ -139,7 +143,7 @@ impl Topics {
         let topic = Topic {
             name: name.clone(),
             generation: self.generation,
-            stage: Stage::Joining,
+            stage: Stage::New,
             seq: 0,
             last: None,
             pins: 0,

@@ -60,9 +60,12 @@ impl Door {
         }
     }
 
-    /// Listens on every address.
+    /// Listens on every address where it does not yet.
     pub(super) fn open(&mut self, registry: &Registry) -> io::Result<()> {
         for (place, (listen, slot)) in self.listen.iter().zip(&mut self.listeners).enumerate() {
+            if slot.listener.is_some() {
+                continue;
+            }
             let mut listener = listen.open()?;
             registry.register(&mut listener, Token(LISTENERS - place), Interest::READABLE)?;
             // Whoever came before the registration caused no event.

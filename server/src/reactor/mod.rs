@@ -51,6 +51,14 @@ pub struct Plan {
     pub close_timeout_ms: u32,
 }
 
+impl Plan {
+    /// For how many connections a shard's tables reserve address space.
+    #[must_use]
+    pub fn reserved_connections(&self) -> usize {
+        self.shard_connections_max.min(self.connections_max) + accept::REFUSALS_MAX
+    }
+}
+
 /// One shard's event loop.
 pub struct Reactor {
     me: ShardId,
@@ -61,8 +69,8 @@ pub struct Reactor {
     door: Door,
     /// Sockets by connection index.
     streams: Vec<Option<TcpStream>>,
-    /// Connections that may have more to read, and whether their end of stream is known to be near.
-    readable: Vec<(ConnId, bool)>,
+    /// Connections that may have more to read, each once.
+    readable: Vec<ConnId>,
     buffer: Box<[u8]>,
     plan: Plan,
     /// When the shard is to end at the latest, once it was told to.
@@ -93,7 +101,7 @@ impl Reactor {
             mesh,
             clock,
             door,
-            streams: Vec::with_capacity(plan.shard_connections_max),
+            streams: Vec::with_capacity(plan.reserved_connections()),
             readable: Vec::new(),
             buffer: vec![0; READ_BUFFER_BYTES].into(),
             plan,
@@ -127,10 +135,10 @@ impl Reactor {
 
     /// Sleeps until there is something to do.
     fn wait(&mut self, events: &mut Events) -> io::Result<Now> {
-        let congested = self.engine.is_congested();
-        let timeout = match self.timeout(congested) {
+        let takes_requests = self.engine.takes_requests();
+        let timeout = match self.timeout() {
             Some(Duration::ZERO) => Some(Duration::ZERO),
-            other if self.mesh.fall_asleep(self.me, !congested) => other,
+            other if self.mesh.fall_asleep(self.me, takes_requests) => other,
             _ => Some(Duration::ZERO),
         };
         match self.poll.poll(events, timeout) {
@@ -141,14 +149,16 @@ impl Reactor {
         Ok(self.clock.now())
     }
 
-    fn timeout(&mut self, congested: bool) -> Option<Duration> {
-        if congested {
+    fn timeout(&mut self) -> Option<Duration> {
+        if self.engine.has_backlog() {
+            return Some(Duration::ZERO);
+        }
+        // What waits to be read may be all paused; what waits to be posted is refused.
+        if self.engine.is_jammed() {
             return Some(JAM_RETRY);
         }
-        if !self.readable.is_empty()
-            || self.door.has_waiting()
-            || self.engine.outgoing().waiting() > 0
-        {
+        let waiting = self.engine.outgoing().waiting() > 0;
+        if waiting || !self.readable.is_empty() || self.door.has_waiting() {
             return Some(Duration::ZERO);
         }
         let next_step = self
@@ -177,8 +187,8 @@ impl Reactor {
                         self.engine.on_writable(id);
                     }
                     if event.is_readable() || event.is_read_closed() || event.is_error() {
-                        self.readable
-                            .push((id, event.is_read_closed() || event.is_error()));
+                        let ending = event.is_read_closed() || event.is_error();
+                        self.note_readable(id, ending);
                     }
                 }
             }
@@ -222,25 +232,47 @@ impl Reactor {
         );
     }
 
+    fn note_readable(&mut self, id: ConnId, ending: bool) {
+        if self.engine.note_readable(id, ending) {
+            self.readable.push(id);
+        }
+    }
+
+    /// Gives every connection that has something to read its turn, as long as the tick has room for what comes of it. Those
+    /// who had none are first in the next.
     fn read_ready(&mut self, now: Now) {
-        let mut turn = std::mem::take(&mut self.readable);
-        turn.retain(|&(id, ending)| self.read(now, id, ending));
-        self.readable = turn;
+        let mut list = std::mem::take(&mut self.readable);
+        let mut again = Vec::new();
+        let mut turns = 0;
+        while self.engine.takes_input()
+            && let Some(&id) = list.get(turns)
+        {
+            turns += 1;
+            if self.read(now, id) {
+                again.push(id);
+            } else {
+                self.engine.note_drained(id);
+            }
+        }
+        list.drain(..turns);
+        list.append(&mut again);
+        self.readable = list;
     }
 
     /// Reads one connection until it has no more, or its turn is over. True: it may have more.
-    fn read(&mut self, now: Now, id: ConnId, ending: bool) -> bool {
+    fn read(&mut self, now: Now, id: ConnId) -> bool {
         if !self.engine.is_current(id) {
             return false;
         }
         if !self.engine.may_read(id) {
             return true;
         }
+        let ending = self.engine.is_ending(id);
         let Some(stream) = &mut self.streams[id.index as usize] else {
             return false;
         };
         let mut turn_bytes = 0;
-        while turn_bytes < READ_TURN_BYTES {
+        while turn_bytes < READ_TURN_BYTES && self.engine.takes_input() {
             match stream.read(&mut self.buffer) {
                 Ok(0) => {
                     self.engine.on_end(now, id);
@@ -266,8 +298,10 @@ impl Reactor {
     }
 
     fn take_mail(&mut self, now: Now) {
-        for mail in self.mesh.take(self.me, !self.engine.is_congested()) {
-            self.engine.on_mail(now, mail);
+        if !self.engine.has_backlog() {
+            for mail in self.mesh.take(self.me, self.engine.takes_requests()) {
+                self.engine.on_mail(now, mail);
+            }
         }
         self.engine.on_mail(now, Mail::default());
     }
@@ -287,17 +321,18 @@ impl Reactor {
 
     /// Hands the tick's mail over; what an addressee has no room for stays, and makes this shard hold back.
     fn post_mail(&mut self) {
-        let mut congested = false;
+        let (mut requests, mut deliveries) = (false, false);
         for shard in self.engine.outgoing().addressees() {
             if shard == self.me {
                 continue;
             }
             let mail = self.engine.outgoing().take(shard);
             let refused = self.mesh.post(shard, mail);
-            congested |= !refused.is_empty();
+            requests |= !refused.requests.is_empty();
+            deliveries |= !refused.deliveries.is_empty();
             self.engine.outgoing().put_back(shard, refused);
         }
-        self.engine.set_congested(congested);
+        self.engine.set_jam(requests, deliveries);
     }
 
     fn flush_dirty(&mut self, now: Now) {
@@ -346,7 +381,7 @@ impl Reactor {
                         && stream.shutdown(Shutdown::Write).is_err()
                     {
                         // The peer is gone already; reading will say so.
-                        self.readable.push((id, true));
+                        self.note_readable(id, true);
                     }
                 }
             }

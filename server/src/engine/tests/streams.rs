@@ -287,7 +287,7 @@ fn a_jam_pauses_those_who_ask_more_and_loses_nothing() {
     world.heard(reader);
     world.mail_stopped = true;
     for engine in &mut world.engines {
-        engine.set_congested(true);
+        engine.set_jam(true, false);
     }
     for topic in ["a", "b", "c"] {
         publish(&mut world, publisher, topic, 3);
@@ -298,7 +298,7 @@ fn a_jam_pauses_those_who_ask_more_and_loses_nothing() {
     assert!(world.texts(reader).is_empty());
     world.mail_stopped = false;
     for engine in &mut world.engines {
-        engine.set_congested(false);
+        engine.set_jam(false, false);
     }
     world.settle();
     assert!(world.engines[0].may_read(id));
@@ -335,4 +335,113 @@ fn the_memory_page_counts_what_all_shards_hold() {
     assert_eq!(page["rss_bytes"], 4096);
     assert!(page["accounted_bytes"].as_u64().unwrap() > 4 * 64 + 6 * 20);
     assert!(!world.engines[1].wants_process_memory());
+}
+
+#[test]
+fn a_topic_that_was_refused_can_be_asked_for_again_while_others_wait() {
+    let mut world = World::new(
+        2,
+        Settings {
+            topics_max: 2,
+            ..Settings::default()
+        },
+    );
+    let owned_by = |shard: u16| {
+        let charter = world.engines[0].hub.charter().clone();
+        (0..)
+            .map(|n| format!("t{n}"))
+            .filter(move |name| charter.owner_of(name).0 == shard)
+    };
+    let (mine, theirs): (Vec<String>, Vec<String>) =
+        (owned_by(0).take(3).collect(), owned_by(1).take(1).collect());
+    let client = world.connect_ws(0);
+    publish(&mut world, client, &mine[0], 1);
+    publish(&mut world, client, &mine[1], 1);
+    world.heard(client);
+    world.mail_stopped = true;
+    let (full, slow) = (&mine[2], &theirs[0]);
+    world.say(
+        client,
+        &format!(r#"{{"action":"subscribe","id":1,"topics":["{full}","{slow}"]}}"#),
+    );
+    assert!(
+        world.texts(client).is_empty(),
+        "the other shard has not answered"
+    );
+    world.say(
+        client,
+        &format!(r#"{{"action":"subscribe","id":2,"topics":["{full}"]}}"#),
+    );
+    let texts = world.texts(client);
+    assert!(
+        texts.len() == 1 && texts[0].contains(r#""id":2,"topics":[],"errors":[{"#),
+        "{texts:?}"
+    );
+    world.mail_stopped = false;
+    world.settle();
+    let texts = world.texts(client);
+    assert!(
+        texts.len() == 1 && texts[0].contains(&format!(r#"[{{"topic":"{slow}""#)),
+        "{texts:?}"
+    );
+    world.end(client);
+    world.settle();
+    assert_eq!(world.held(), [0; 6]);
+}
+
+#[test]
+fn a_burst_of_one_tick_is_written_before_it_counts_as_slowness() {
+    let mut world = World::new(
+        2,
+        Settings {
+            outbox_bytes_max: 4096,
+            ..Settings::default()
+        },
+    );
+    let (reader, publisher) = (world.connect_ws(0), world.connect(1, "/raw"));
+    world.say(reader, r#"{"action":"subscribe","topics":["A"]}"#);
+    world.heard(reader);
+    let command = masked(
+        Opcode::Text,
+        br#"{"action":"publish","topic":"A","data":"0123456789"}"#,
+    );
+    world.send(publisher, &command.repeat(1000));
+    world.settle();
+    let texts = world.texts(reader);
+    assert!(seqs(&texts, "update").into_iter().eq(1..=1000));
+}
+
+#[test]
+fn answers_that_nobody_could_take_at_once_end_their_connection_and_not_the_server() {
+    let mut world = World::new(
+        1,
+        Settings {
+            outbox_bytes_max: 4096,
+            ..Settings::default()
+        },
+    );
+    let (greedy, other) = (world.connect_ws(0), world.connect_ws(0));
+    let topics: Vec<String> = (0..100).map(|n| format!("\"topic-{n}\"")).collect();
+    world.say(
+        greedy,
+        &format!(
+            r#"{{"action":"subscribe","id":1,"topics":[{}]}}"#,
+            topics.join(",")
+        ),
+    );
+    world.heard(greedy);
+    // A kilobyte of questions, megabytes of answers.
+    world.send(
+        greedy,
+        &masked(Opcode::Text, br#"{"action":"list"}"#).repeat(60),
+    );
+    assert!(
+        world.held()[1] < 20,
+        "answers beyond the limit are not even kept: {:?}",
+        world.held()
+    );
+    world.settle();
+    assert_eq!(world.heard(greedy).last(), Some(&Heard::Close(Some(4103))));
+    world.say(other, "ping");
+    assert_eq!(world.texts(other), ["pong"]);
 }
