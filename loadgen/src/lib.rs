@@ -15,9 +15,11 @@
 //! | [`link`], [`dialect`], [`payload`] | one connection; what is said on it; what updates carry |
 //! | [`verify`], [`latency`], [`counts`], [`tally`] | sequence checks, histograms, counts |
 //! | [`schedule`], [`clock`], [`topics`], [`target`] | open-loop times, clocks, names, addresses |
+//! | [`chart`] | pictures of a scenario's output |
 //! | [`report`], [`progress`] | verdict, table, JSON; the line on stderr |
 //! | [`sys`] | system calls; the only `unsafe` |
 
+pub mod chart;
 pub mod cli;
 pub mod clock;
 pub mod control;
@@ -67,6 +69,13 @@ pub fn run_command_line() -> ExitCode {
                 Ok(carry_out_scenario(script)?.verdict)
             })
         }
+        cli::Command::Chart(args) => match chart::draw(&args.dir) {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(error) => {
+                eprintln!("error: {error:#}");
+                ExitCode::FAILURE
+            }
+        },
     }
 }
 

@@ -31,6 +31,9 @@ pub enum Command {
     /// Hold a population of subscribers through the phases of a file, and prove in each of them that
     /// every update reached every subscriber
     Scenario(Box<ScenarioArgs>),
+
+    /// Draw charts of what a scenario has written
+    Chart(ChartArgs),
 }
 
 const EXAMPLES: &str = "\

@@ -263,7 +263,7 @@ impl Publisher {
             // What the n-th connection would listen to is what the n-th update belongs to.
             due.load
                 .popularity
-                .choose(plan.seed, number as u64, 1, &mut self.chosen);
+                .choose(plan.seed, report.published, 1, &mut self.chosen);
             let topic = due.load.first_topic + self.chosen[0];
             payload::write(payload, intended_ns, due.load.payload_bytes);
             let pending = Pending { intended_ns, topic };

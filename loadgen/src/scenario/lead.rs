@@ -53,6 +53,9 @@ pub(super) struct Lead<'a> {
     next_sample: Instant,
 }
 
+/// Where the topics stand, by number; or why the server did not say.
+pub(super) type Finals = Result<Arc<[u64]>, String>;
+
 /// Latencies, all members together.
 #[derive(Debug, Default)]
 pub(super) struct Measured {
@@ -265,7 +268,7 @@ impl<'a> Lead<'a> {
     }
 
     /// Where the topics stand, and whether everybody gets there.
-    pub(super) fn drain(&mut self) -> anyhow::Result<(Outcome, Result<Arc<[u64]>, String>)> {
+    pub(super) fn drain(&mut self) -> anyhow::Result<(Outcome, Finals)> {
         let patience = Patience::at_most(self.plan().drain_timeout);
         let quiet = self.quiet()?;
         let finals: Arc<[u64]> = match self.control.check_topics() {

@@ -2,7 +2,7 @@
 
 use super::curve;
 use super::file::{Aside, Step, Task};
-use super::lead::{Lead, Patience, worse};
+use super::lead::{Finals, Lead, Patience, worse};
 use super::summary::Detail;
 use crate::clock;
 use crate::phase::{Load, Order, Outcome};
@@ -21,7 +21,7 @@ pub(super) struct Done {
     pub(super) outcome: Outcome,
     pub(super) detail: Detail,
     /// Where the topics stand, if that was asked.
-    pub(super) finals: Option<Result<Arc<[u64]>, String>>,
+    pub(super) finals: Option<Finals>,
 }
 
 impl Done {
@@ -256,7 +256,8 @@ impl Lead<'_> {
             end_ns: start_ns + length.as_nanos() as u64,
             per_s,
             first_topic,
-            popularity: Arc::new(Popularity::new(topics, zipf)),
+            // Without an exponent all are as likely; in turn, the popular ones would come first.
+            popularity: Arc::new(Popularity::new(topics, Some(zipf.unwrap_or(0.0)))),
             payload_bytes,
         }
     }
