@@ -2,6 +2,7 @@
 
 import argparse
 import datetime
+import os
 import platform
 import subprocess
 from pathlib import Path
@@ -10,6 +11,7 @@ from . import host, namespace, phases, verdict
 from .processes import Failed, Server, resident_bytes, run_generator
 
 ROOT = Path(__file__).resolve().parent.parent.parent
+BINARIES = Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target")) / "release"
 # Room for the generator's publishers, its control connection, and those who come back before they are missed.
 SPARE_CONNECTIONS = 2_000
 
@@ -36,7 +38,7 @@ def _parse(description: str, argv: list[str]) -> argparse.Namespace:
     parser.add_argument("--brief", action="store_true", help="timed phases of 5 s instead of 60")
     parser.add_argument("--out", type=Path, metavar="DIR", help="where to write (bench-results/<date>-<host>-<rev>)")
     parser.add_argument("--phases", type=Path, metavar="FILE", help="phases of your own, as scripts/millionlib/phases.py writes them")
-    parser.add_argument("--no-build", action="store_true", help="use the programs in target/release as they are")
+    parser.add_argument("--no-build", action="store_true", help="use the programs as they were last built")
     parser.add_argument("--no-namespace", action="store_true", help="work in the host's own network namespace")
     options = parser.parse_args(argv[1:])
     if options.connections < 100:
@@ -62,7 +64,7 @@ def _measure(options: argparse.Namespace, argv: list[str], out: Path) -> int:
     text = options.phases.read_text() if options.phases else phases.phases(options.connections, lengths)
     (out / "phases.toml").write_text(text)
     serve = [
-        str(ROOT / "target/release/fanfare"), "serve", "--listen", "127.0.0.1:0",
+        str(BINARIES / "fanfare"), "serve", "--listen", "127.0.0.1:0",
         "--max-connections", str(options.connections + SPARE_CONNECTIONS), "--backlog", "65535",
         # Pings alone show who is alive; a heartbeat for each of a million every 15 s would be the largest load of all.
         "--ping-interval", "30s", "--idle-timeout", "120s", "--heartbeat", "0s",
@@ -70,7 +72,7 @@ def _measure(options: argparse.Namespace, argv: list[str], out: Path) -> int:
     server = Server(serve, out / "server.log")
     empty_bytes = resident_bytes(server.pid)
     generate = [
-        str(ROOT / "target/release/fanfare-loadgen"), "scenario", "--url", f"ws://{server.address}/ws",
+        str(BINARIES / "fanfare-loadgen"), "scenario", "--url", f"ws://{server.address}/ws",
         "--connections", str(options.connections), "--phases", str(out / "phases.toml"), "--out", str(out),
         "--server-pid", str(server.pid),
     ]
@@ -93,7 +95,7 @@ def _build() -> None:
 
 
 def _draw(out: Path) -> None:
-    chart = [str(ROOT / "target/release/fanfare-loadgen"), "chart", str(out)]
+    chart = [str(BINARIES / "fanfare-loadgen"), "chart", str(out)]
     if subprocess.run(chart, check=False).returncode != 0:
         print("million: the charts cannot be drawn")
 
