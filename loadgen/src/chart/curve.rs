@@ -1,7 +1,7 @@
 //! curve.svg: connections held and the server's memory against time, and the rate of handshakes
 //! against connections held.
 
-use super::{Area, COLOURS, FONT, bytes_label, count_label, told};
+use super::{Area, COLOURS, FONT, LABEL, bytes_label, count_label, told};
 use anyhow::Context as _;
 use plotters::prelude::*;
 use std::path::Path;
@@ -60,6 +60,8 @@ fn held(area: &Area<'_>, points: &[Point]) -> anyhow::Result<()> {
         .set_secondary_coord(0.0..end, 0.0..rss);
     chart
         .configure_mesh()
+        .label_style((FONT, LABEL))
+        .axis_desc_style((FONT, LABEL))
         .x_desc("time since the scenario began, s")
         .y_desc("connections held")
         .y_label_formatter(&count_label)
@@ -67,6 +69,8 @@ fn held(area: &Area<'_>, points: &[Point]) -> anyhow::Result<()> {
         .map_err(told)?;
     chart
         .configure_secondary_axes()
+        .label_style((FONT, LABEL))
+        .axis_desc_style((FONT, LABEL))
         .y_desc("resident memory of the server")
         .y_label_formatter(&bytes_label)
         .draw()
@@ -88,6 +92,7 @@ fn held(area: &Area<'_>, points: &[Point]) -> anyhow::Result<()> {
         .legend(key(COLOURS[1]));
     chart
         .configure_series_labels()
+        .label_font((FONT, LABEL))
         .position(SeriesLabelPosition::LowerRight)
         .background_style(WHITE.mix(0.9))
         .border_style(BLACK)
@@ -111,6 +116,8 @@ fn rate(area: &Area<'_>, points: &[Point]) -> anyhow::Result<()> {
         .map_err(told)?;
     chart
         .configure_mesh()
+        .label_style((FONT, LABEL))
+        .axis_desc_style((FONT, LABEL))
         .x_desc("connections held")
         .y_desc("handshakes a second")
         .x_label_formatter(&count_label)

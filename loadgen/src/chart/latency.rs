@@ -1,7 +1,7 @@
 //! latency.svg: percentiles of delivery by phase on a logarithmic scale. time-to-last.svg: how long
 //! each update of a broadcast took to reach the last subscriber.
 
-use super::{Area, COLOURS, FONT, SIZE, name_phases, time_label, told};
+use super::{Area, COLOURS, FONT, LABEL, SIZE, name_phases, time_label, told};
 use plotters::prelude::*;
 use serde_json::Value;
 
@@ -42,6 +42,8 @@ pub(super) fn draw(area: &Area<'_>, phases: &[Value]) -> anyhow::Result<bool> {
         .map_err(told)?;
     chart
         .configure_mesh()
+        .label_style((FONT, LABEL))
+        .axis_desc_style((FONT, LABEL))
         .disable_x_mesh()
         .x_labels(0)
         .y_desc("intended time of publication to arrival")
@@ -65,6 +67,7 @@ pub(super) fn draw(area: &Area<'_>, phases: &[Value]) -> anyhow::Result<bool> {
     }
     chart
         .configure_series_labels()
+        .label_font((FONT, LABEL))
         .position(SeriesLabelPosition::UpperRight)
         .background_style(WHITE.mix(0.9))
         .border_style(BLACK)
@@ -101,6 +104,8 @@ pub(super) fn draw_times_to_last(area: &Area<'_>, phases: &[Value]) -> anyhow::R
         .map_err(told)?;
     chart
         .configure_mesh()
+        .label_style((FONT, LABEL))
+        .axis_desc_style((FONT, LABEL))
         .disable_x_mesh()
         .x_desc("update")
         .x_label_formatter(&|number| format!("{number:.0}"))
@@ -123,6 +128,7 @@ pub(super) fn draw_times_to_last(area: &Area<'_>, phases: &[Value]) -> anyhow::R
     }
     chart
         .configure_series_labels()
+        .label_font((FONT, LABEL))
         .position(SeriesLabelPosition::UpperRight)
         .background_style(WHITE.mix(0.9))
         .border_style(BLACK)

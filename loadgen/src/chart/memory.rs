@@ -1,7 +1,7 @@
 //! memory.svg: bytes a connection by owner, stacked, one bar a phase: what the server accounts for,
 //! the rest of its resident memory, and the kernel's part.
 
-use super::{Area, COLOURS, FONT, SIZE, bytes_label, name_phases, told};
+use super::{Area, COLOURS, FONT, LABEL, SIZE, bytes_label, name_phases, told};
 use plotters::prelude::*;
 use serde_json::Value;
 
@@ -62,6 +62,8 @@ pub(super) fn draw(area: &Area<'_>, phases: &[Value]) -> anyhow::Result<bool> {
         .map_err(told)?;
     chart
         .configure_mesh()
+        .label_style((FONT, LABEL))
+        .axis_desc_style((FONT, LABEL))
         .disable_x_mesh()
         .x_labels(0)
         .y_desc("bytes a connection, at the phase's end")
@@ -86,6 +88,7 @@ pub(super) fn draw(area: &Area<'_>, phases: &[Value]) -> anyhow::Result<bool> {
     }
     chart
         .configure_series_labels()
+        .label_font((FONT, LABEL))
         .position(SeriesLabelPosition::UpperRight)
         .background_style(WHITE.mix(0.9))
         .border_style(BLACK)

@@ -13,6 +13,8 @@ use std::path::Path;
 
 const SIZE: (u32, u32) = (960, 540);
 const FONT: &str = "sans-serif";
+/// Size of everything but titles.
+const LABEL: u32 = 16;
 /// Distinct for the colour-blind, legible on white (Okabe and Ito).
 const COLOURS: [RGBColor; 8] = [
     RGBColor(0, 114, 178),
@@ -112,7 +114,7 @@ fn name_phases(
     // As many letters as a place is wide, at some 7 pixels a letter.
     let place = f64::from(pixels.end - pixels.start) / end;
     let letters = (place / 7.0).max(3.0) as usize;
-    let style = TextStyle::from((FONT, 13).into_font()).pos(Pos::new(HPos::Center, VPos::Top));
+    let style = TextStyle::from((FONT, 15).into_font()).pos(Pos::new(HPos::Center, VPos::Top));
     for (index, name) in names.iter().enumerate() {
         let x = pixels.start + ((index as f64 + 0.5) * place) as i32;
         // Neighbours stand on two lines, so each may be twice as wide.

@@ -227,6 +227,20 @@ mod tests {
     }
 
     #[test]
+    fn a_churn_goes_round_its_slots_evenly_until_its_end() {
+        let mut drive = drive(3, 1e9 / 100.0, 100).until(500); // one in 100 ns
+        assert_eq!(drive.not_begun(), 5);
+        let begun: Vec<_> = (0..=6).map(|turn| drive.due(turn * 100)).collect();
+        let expected = [Some(0), Some(1), Some(2), Some(0), Some(1), None, None];
+        assert_eq!(begun, expected);
+        // A slot that has left is due again at once, for coming back.
+        drive.follow(1);
+        assert_eq!((drive.next_ns(), drive.due(700)), (Some(0), Some(1)));
+        (0..5).for_each(|_| drive.settle());
+        assert!(drive.is_done());
+    }
+
+    #[test]
     fn the_schedule_holds_the_rate() {
         let mut drive = drive(10, 1e9 / 100.0, 100); // one in 100 ns
         assert_eq!((drive.due(0), drive.due(0)), (Some(0), None));

@@ -129,6 +129,56 @@ fn part(whole: usize, index: usize, members: usize) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::plan::tests::plan;
+
+    /// Ten connections of one topic, all subscribed as far as the tables know.
+    fn fleet() -> Fleet {
+        let mut fleet = Fleet::new(plan("--connections 10 --workers 1").unwrap().into(), 0);
+        fleet.batches_in_force = 1;
+        for member in &mut fleet.members {
+            member.stage = Stage::Subscribed;
+        }
+        fleet
+    }
+
+    const AT_ONCE: Pace = Pace {
+        start_ns: 7,
+        per_s: 0.0,
+        in_flight_max: 4,
+        answer_timeout_ns: 1_000,
+    };
+
+    #[test]
+    fn shares_are_taken_round_robin_and_pass_over_those_that_are_away() {
+        let mut fleet = fleet();
+        assert_eq!(fleet.in_turn(4), [0, 1, 2, 3]);
+        fleet.members[5].stage = Stage::Away;
+        assert_eq!(fleet.in_turn(4), [4, 6, 7, 8]);
+        assert_eq!(fleet.in_turn(4), [9, 0, 1, 2]);
+    }
+
+    #[test]
+    fn a_storm_cuts_its_share_and_counts_their_subscriptions_as_missing_until_they_are_back() {
+        let mut fleet = fleet();
+        fleet.begin_storm(&AT_ONCE, 30.0);
+        assert_eq!((fleet.figures.left, fleet.joining.len()), (3, 3));
+        assert_eq!(fleet.joining.get(&2), Some(&7));
+        let is_out = |member: &&crate::worker::fleet::Member| member.stage == Stage::Vacant;
+        assert_eq!(fleet.members.iter().filter(is_out).count(), 3);
+        assert!(!fleet.is_settled());
+        // Given up now, they are missing; and nobody else was ever acknowledged here.
+        assert_eq!(fleet.hand_over(true).missing, 10);
+        assert!(fleet.joining.is_empty());
+    }
+
+    #[test]
+    fn those_that_are_away_miss_nothing_and_join_again() {
+        let mut fleet = fleet();
+        (0..3).for_each(|slot| fleet.on_left(slot));
+        assert_eq!(fleet.hand_over(true).missing, 7);
+        fleet.begin_joining(&AT_ONCE, 1);
+        assert_eq!(fleet.drive.as_ref().map(|drive| drive.not_begun()), Some(3));
+    }
 
     #[test]
     fn parts_make_the_whole() {
