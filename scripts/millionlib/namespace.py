@@ -29,19 +29,26 @@ def enter(argv: list[str], connections: int) -> int:
     """Runs the same command again in a namespace whose table fits; returns its exit code."""
     # Both ends of each connection are in the table.
     entries = 1 << max(18, (2 * connections - 1).bit_length())
+    arrived, arrival = os.pipe()
     before = _set_table(str(entries))
     try:
-        environment = dict(os.environ, **{INSIDE: "1"})
+        environment = dict(os.environ, **{INSIDE: str(arrival)})
         command = ["unshare", "--net", sys.executable, os.path.abspath(argv[0]), *argv[1:]]
-        child = subprocess.Popen(command, env=environment)
-        _set_table(before)
-        return _wait(child)
+        child = subprocess.Popen(command, env=environment, pass_fds=[arrival])
+        os.close(arrival)
+        # The size counts at the moment the namespace is made: wait until the child is in it, or has ended.
+        os.read(arrived, 1)
     finally:
+        os.close(arrived)
         _set_table(before)
+    return _wait(child)
 
 
 def set_up() -> None:
-    """Brings the loopback interface of the new namespace up."""
+    """Tells whoever started us that we have arrived, and brings the namespace's loopback interface up."""
+    arrival = int(os.environ[INSIDE])
+    os.write(arrival, b"!")
+    os.close(arrival)
     for command in (["ip", "link", "set", "lo", "up"], ["ifconfig", "lo", "up"]):
         try:
             if subprocess.run(command, capture_output=True, check=False).returncode == 0:
