@@ -8,12 +8,13 @@ class Lengths(NamedTuple):
 
     idle_s: int
     ticker_s: int
+    calibrate_s: int
     churn_s: int
     broadcasts: int
 
 
-FULL = Lengths(idle_s=60, ticker_s=60, churn_s=60, broadcasts=20)
-BRIEF = Lengths(idle_s=5, ticker_s=5, churn_s=5, broadcasts=5)
+FULL = Lengths(idle_s=45, ticker_s=45, calibrate_s=15, churn_s=60, broadcasts=20)
+BRIEF = Lengths(idle_s=5, ticker_s=5, calibrate_s=5, churn_s=5, broadcasts=5)
 
 # The topic everybody has.
 COMMON = "all"
@@ -45,6 +46,22 @@ topic = "{COMMON}"
 publishes = {lengths.broadcasts}
 payload_bytes = 100
 
+# One in a hundred leaves and comes back, each second.
+[[phase]]
+kind = "churn"
+percent_per_s = 1
+duration = "{lengths.churn_s}s"
+topic = "{COMMON}"
+rate = {beside_per_s}
+
+# A fifth is cut off at once, and comes back as fast as it can.
+[[phase]]
+kind = "storm"
+percent = 20
+topic = "{COMMON}"
+rate = {beside_per_s}
+timeout = "120s"
+
 # A ticker: {topics} topics, three for each connection, popular ones for many.
 [[phase]]
 kind = "subscribe"
@@ -61,23 +78,7 @@ count = {topics}
 duration = "{lengths.ticker_s}s"
 payload_bytes = 100
 target_server_cpu = 0.7
-calibrate = "5s"
-
-# One in a hundred leaves and comes back, each second.
-[[phase]]
-kind = "churn"
-percent_per_s = 1
-duration = "{lengths.churn_s}s"
-topic = "{COMMON}"
-rate = {beside_per_s}
-
-# A fifth is cut off at once, and comes back as fast as it can.
-[[phase]]
-kind = "storm"
-percent = 20
-topic = "{COMMON}"
-rate = {beside_per_s}
-timeout = "120s"
+calibrate = "{lengths.calibrate_s}s"
 
 # Nine in ten leave; then they come back, into the memory that was theirs.
 [[phase]]

@@ -33,11 +33,13 @@ impl Engine {
     /// Works through the mail until none is left, or output must be offered to sockets first, or enough was written.
     pub(super) fn work_inbox(&mut self) {
         loop {
-            while let Some(delivery) = self.inbox.deliveries.pop_front() {
+            while !self.outlet.is_pressed
+                && let Some(delivery) = self.inbox.deliveries.pop_front()
+            {
                 self.on_delivery(delivery);
-                if self.outlet.is_pressed {
-                    return;
-                }
+            }
+            if self.outlet.is_pressed {
+                return;
             }
             while self.takes_requests()
                 && self.takes_input()

@@ -289,12 +289,16 @@ impl Engine {
 
     // ---- questions: what is to be done ----------------------------------------------------------------------------
 
-    /// The next connection with output to write in this tick.
+    /// The next connection with output to write. A tick need not ask for all: the rest keeps its turn, and what comes for
+    /// them meanwhile goes with it.
     pub fn poll_dirty(&mut self) -> Option<ConnId> {
         while let Some(index) = self.outlet.next_dirty() {
-            let conn = &mut self.outlet.conns[index as usize];
-            conn.flags &= !flag::DIRTY;
-            if conn.stage != Stage::Gone {
+            // Its place may have been freed, or taken by another, since it was marked.
+            let Some(conn) = self.outlet.conns.get_mut(index as usize) else {
+                continue;
+            };
+            if conn.has(flag::DIRTY) && conn.stage != Stage::Gone {
+                conn.flags &= !flag::DIRTY;
                 return Some(ConnId {
                     index,
                     generation: conn.generation,
@@ -302,6 +306,12 @@ impl Engine {
             }
         }
         None
+    }
+
+    /// Whether a connection still has output to write.
+    #[must_use]
+    pub fn has_dirty(&self) -> bool {
+        self.outlet.has_dirty()
     }
 
     /// What to offer to the connection's socket next; empty when nothing (more) waits. Then call [`Engine::on_flushed`].
@@ -354,7 +364,6 @@ impl Engine {
             self.outlet.conns.remove(index as usize);
             self.due.clear(index);
         }
-        self.outlet.is_pressed = false;
     }
 
     /// Whether the connection's socket should be read now.

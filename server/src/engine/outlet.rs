@@ -121,8 +121,15 @@ impl Outlet {
         if next.is_none() {
             self.dirty.clear();
             self.dirty_at = 0;
+            // Everybody has been offered what waited.
+            self.is_pressed = false;
         }
         next
+    }
+
+    /// Whether any connection has new output.
+    pub(super) fn has_dirty(&self) -> bool {
+        self.dirty_at < self.dirty.len()
     }
 
     /// The bytes to offer to the connection's socket next; empty when nothing waits.

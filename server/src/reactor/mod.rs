@@ -33,6 +33,8 @@ const LISTENERS: usize = usize::MAX - 1;
 const READ_BUFFER_BYTES: usize = 64 * 1024;
 /// What one connection may send before others have their turn.
 const READ_TURN_BYTES: usize = 256 * 1024;
+/// Connections written to in one tick: some 4 ms of sends.
+const FLUSH_TURN: usize = 512;
 /// How long the shard sleeps while mail that nobody takes waits.
 const JAM_RETRY: Duration = Duration::from_millis(1);
 /// Beyond the close timeout, how long a stopping shard waits for its last connections.
@@ -150,7 +152,7 @@ impl Reactor {
     }
 
     fn timeout(&mut self) -> Option<Duration> {
-        if self.engine.has_backlog() {
+        if self.engine.has_backlog() || self.engine.has_dirty() {
             return Some(Duration::ZERO);
         }
         // What waits to be read may be all paused; what waits to be posted is refused.
@@ -335,8 +337,12 @@ impl Reactor {
         self.engine.set_jam(requests, deliveries);
     }
 
+    /// Writes to a slice of those with output: an update for a million must not keep newcomers and questions waiting.
     fn flush_dirty(&mut self, now: Now) {
-        while let Some(id) = self.engine.poll_dirty() {
+        for _ in 0..FLUSH_TURN {
+            let Some(id) = self.engine.poll_dirty() else {
+                return;
+            };
             self.flush(now, id);
         }
     }

@@ -5,6 +5,7 @@ use fanfare_wire::frame::Opcode;
 use super::{publish, seqs, world};
 use crate::engine::settings::Settings;
 use crate::engine::testing::{Heard, World, masked, upgrade};
+use crate::hub::mail::Mail;
 
 #[test]
 fn requests_and_frames_may_be_cut_anywhere() {
@@ -266,4 +267,35 @@ fn limits_of_a_connection_are_answered_by_topic_and_hurt_no_other() {
         "{}",
         texts[2]
     );
+}
+
+#[test]
+fn whoever_leaves_between_two_slices_of_a_flush_is_skipped_and_its_place_reused() {
+    let mut world = World::new(1, Settings::default());
+    let (reader, leaver) = (world.connect(0, "/raw"), world.connect(0, "/raw"));
+    for client in [reader, leaver] {
+        world.say(client, r#"{"action":"subscribe","topics":["A"]}"#);
+    }
+    world.send(
+        reader,
+        &masked(
+            Opcode::Text,
+            br#"{"action":"publish","topic":"A","data":1}"#,
+        ),
+    );
+    // The update is queued to both and written to neither; one goes meanwhile.
+    let now = world.now;
+    world.engines[0].on_mail(now, Mail::default());
+    world.end(leaver);
+    world.engines[0].end_tick();
+    assert!(world.engines[0].has_dirty());
+    let newcomer = world.open(0);
+    assert_eq!(
+        world.clients[newcomer].id.index,
+        world.clients[leaver].id.index
+    );
+    world.settle();
+    assert_eq!(world.texts(reader), ["1"]);
+    assert!(world.clients[newcomer].taken.is_empty());
+    assert_eq!(world.held()[1], 0, "nobody holds the frame");
 }
