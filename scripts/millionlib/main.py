@@ -64,23 +64,23 @@ def _measure(options: argparse.Namespace, argv: list[str], out: Path) -> int:
     text = options.phases.read_text() if options.phases else phases.phases(options.connections, lengths)
     (out / "phases.toml").write_text(text)
     serve = [
-        str(BINARIES / "fanfare"), "serve", "--listen", "127.0.0.1:0",
+        _place(BINARIES / "fanfare"), "serve", "--listen", "127.0.0.1:0",
         "--max-connections", str(options.connections + SPARE_CONNECTIONS), "--backlog", "65535",
         # Pings alone show who is alive; a heartbeat for each of a million every 15 s would be the largest load of all.
         "--ping-interval", "30s", "--idle-timeout", "120s", "--heartbeat", "0s",
     ]
-    server = Server(serve, out / "server.log")
+    server = Server(serve, ROOT, out / "server.log")
     empty_bytes = resident_bytes(server.pid)
     generate = [
-        str(BINARIES / "fanfare-loadgen"), "scenario", "--url", f"ws://{server.address}/ws",
-        "--connections", str(options.connections), "--phases", str(out / "phases.toml"), "--out", str(out),
+        _place(BINARIES / "fanfare-loadgen"), "scenario", "--url", f"ws://{server.address}/ws",
+        "--connections", str(options.connections), "--phases", _place(out / "phases.toml"), "--out", _place(out),
         "--server-pid", str(server.pid),
     ]
     described = host.manifest(ROOT, argv, {"server": serve, "generator": generate}, namespace.is_inside())
     described["server_rss_before_bytes"] = empty_bytes
     host.write_json(out / "manifest.json", described)
     try:
-        generated = run_generator(generate, out)
+        generated = run_generator(generate, ROOT, out)
     finally:
         ended = server.end()
     _draw(out)
@@ -95,9 +95,14 @@ def _build() -> None:
 
 
 def _draw(out: Path) -> None:
-    chart = [str(BINARIES / "fanfare-loadgen"), "chart", str(out)]
-    if subprocess.run(chart, check=False).returncode != 0:
+    chart = [_place(BINARIES / "fanfare-loadgen"), "chart", _place(out)]
+    if subprocess.run(chart, cwd=ROOT, check=False).returncode != 0:
         print("million: the charts cannot be drawn")
+
+
+def _place(path: Path) -> str:
+    """As seen from the project's folder, so that a run's manifest says nothing about where that is."""
+    return os.path.relpath(path.resolve(), ROOT)
 
 
 def _default_folder(connections: int) -> Path:

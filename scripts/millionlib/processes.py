@@ -17,9 +17,9 @@ class Failed(Exception):
 class Server:
     """The server's process, from ready to its end."""
 
-    def __init__(self, command: list[str], log: Path):
+    def __init__(self, command: list[str], folder: Path, log: Path):
         self._log = log.open("w")
-        self._process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=self._log, text=True)
+        self._process = subprocess.Popen(command, cwd=folder, stdout=subprocess.PIPE, stderr=self._log, text=True)
         self.pid = self._process.pid
         self.address = ""
         self._wait_until_ready()
@@ -62,10 +62,10 @@ def resident_bytes(pid: int) -> int:
     return 0
 
 
-def run_generator(command: list[str], out: Path) -> int:
+def run_generator(command: list[str], folder: Path, out: Path) -> int:
     """Runs it to its end, its table shown and kept; an interrupt ends it in order. Returns its exit code."""
     with (out / "summary.txt").open("w") as table:
-        process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+        process = subprocess.Popen(command, cwd=folder, stdout=subprocess.PIPE, text=True)
         for line in _lines(process):
             sys.stdout.write(line)
             sys.stdout.flush()
