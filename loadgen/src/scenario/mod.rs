@@ -3,7 +3,7 @@
 //!
 //! | module | holds |
 //! |---|---|
-//! | [`file`], [`script`] | the phase file, and what it means on this host |
+//! | [`mod@file`], [`script`] | the phase file, and what it means on this host |
 //! | `lead`, `steps`, `calibrate` | orders and waits; what each kind of phase does with them |
 //! | [`curve`], [`server`] | the population and the server, sampled each 250 ms |
 //! | [`summary`] | the output |
