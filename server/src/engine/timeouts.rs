@@ -1,6 +1,6 @@
 //! Deadlines: one byte a connection says in which step it is to be looked at next.
 //!
-//! A sweep searches the column for one value with SIMD (a million bytes in tens of µs; a list of boxed timers took 50 ms).
+//! A sweep searches the column for one value with SIMD (a list of boxed timers took 50 ms for a million).
 //! What is due is then worked out from the connection's record, so a look that comes too early costs little and is never wrong.
 
 use fanfare_wire::event;
