@@ -1,8 +1,9 @@
 """A network namespace for the run, made where the kernel lets us.
 
 Inside it the network's settings are the run's own, and so is the kernel's table of connections. The host's table has
-262,144 places on a machine of 24 GB; with two million sockets in it each packet walks a chain of eight. Measured, one run
-each on a shared machine: a million connect at 13,700 and 19,800 a second with that table, at 21,200 with one that fits.
+262,144 places on a machine of 24 GB; with two million sockets in it each packet walks a chain of eight. Measured on a
+shared machine: a million connected at 13,700 a second with that table (other programs were at work for part of it), and at
+19,800 and 21,200 with one that fits.
 """
 
 import os
