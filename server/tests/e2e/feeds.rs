@@ -29,13 +29,20 @@ fn a_recorded_file_is_published_row_by_row() {
             update["data"]["time"].as_u64().unwrap(),
         ));
     }
-    // Wherever in the loop the subscription began, the order is that of time, rows of one time in the file's order.
-    let order =
-        [("px.A", 10), ("px.B", 11), ("px.A", 11)].map(|(topic, time)| (topic.to_owned(), time));
-    let start = order.iter().position(|row| *row == seen[0]).unwrap();
-    for (number, row) in seen.iter().enumerate() {
-        assert_eq!(*row, order[(start + number) % 3]);
+    // Wherever in the loop the subscription began, a topic's rows come in the order of their times. Topics that live on
+    // different shards may overtake each other: no order is promised across topics.
+    let times = |topic: &str| -> Vec<u64> {
+        let rows = seen.iter().filter(|row| row.0 == topic);
+        rows.map(|row| row.1).collect()
+    };
+    assert!(times("px.B").iter().all(|time| *time == 11));
+    for pair in times("px.A").windows(2) {
+        assert!(matches!(*pair, [10, 11] | [11, 10]), "{seen:?}");
     }
+    assert!(
+        times("px.A").len() >= 3 && !times("px.B").is_empty(),
+        "{seen:?}"
+    );
 }
 
 #[test]
