@@ -23,6 +23,7 @@ mod outlet;
 mod session;
 pub mod settings;
 mod subscribe;
+mod surge;
 #[cfg(test)]
 pub(crate) mod testing;
 mod timeouts;
@@ -52,6 +53,7 @@ use http::Answer;
 use outlet::Outlet;
 pub use settings::{Route, Settings, Target};
 use subscribe::Subscribe;
+use surge::Surge;
 use timeouts::Due;
 
 /// Letters that one tick may write before it stops reading: a batch is no larger than this, and what one more read adds.
@@ -75,6 +77,7 @@ pub struct Engine {
     outlet: Outlet,
     hub: Hub,
     due: Due,
+    surge: Surge,
     /// Subscribe commands that wait for owners.
     subscribes: Slab<Subscribe>,
     /// Questions put to owners.
@@ -120,6 +123,7 @@ impl Engine {
             outlet: Outlet::new(connections_max, settings.outbox_bytes_max),
             hub: Hub::new(shard, charter, connections_max * 4),
             due: Due::with_capacity(connections_max),
+            surge: Surge::default(),
             subscribes: Slab::new(),
             asks: Slab::new(),
             census: None,

@@ -10,6 +10,7 @@ use super::Engine;
 use super::conn::{Door, Stage, flag};
 use super::disconnect::Disconnect;
 use super::http::Answer;
+use super::surge;
 use crate::clock::Now;
 use crate::hub::frames::FrameId;
 
@@ -95,9 +96,10 @@ fn slot(step: u64) -> u8 {
     (step % STEPS) as u8 + 1
 }
 
-/// Frames that one sweep sends to many: made at first use.
+/// What all looks of one sweep share: frames for many, made at first use, and whether newcomers come in a surge.
 #[derive(Default)]
 struct Shared {
+    is_surge: bool,
     ping: Option<FrameId>,
     heartbeat: Option<FrameId>,
 }
@@ -106,6 +108,8 @@ impl Engine {
     /// Looks at every connection whose step has come.
     pub(super) fn sweep(&mut self) {
         let mut shared = Shared::default();
+        self.surge.note(self.counters.opened);
+        shared.is_surge = self.surge.is_on(self.connection_count());
         for index in self.due.take(self.now) {
             if let Some(next_ms) = self.look_after(index, &mut shared) {
                 self.due.set(index, self.now, next_ms);
@@ -181,8 +185,11 @@ impl Engine {
                 wait(heartbeat_after_ms - unsent_ms);
             }
         }
-        let ping_after_ms = spread(settings.ping_interval_ms, index);
         if settings.ping_interval_ms > 0 {
+            let mut ping_after_ms = spread(settings.ping_interval_ms, index);
+            if shared.is_surge {
+                ping_after_ms += surge::patience_ms(ping_after_ms, settings.idle_timeout_ms);
+            }
             let pinged = self.outlet.conns[index as usize].has(flag::PINGED);
             if silent_ms < ping_after_ms {
                 wait(ping_after_ms - silent_ms);

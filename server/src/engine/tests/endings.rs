@@ -156,6 +156,35 @@ fn a_reader_that_takes_nothing_for_too_long_is_closed_even_below_the_limit() {
 }
 
 #[test]
+fn pings_make_room_for_a_surge_of_newcomers_but_not_for_ever() {
+    let mut world = World::new(
+        1,
+        Settings {
+            ping_interval_ms: 10_000,
+            idle_timeout_ms: 60_000,
+            ..Settings::default()
+        },
+    );
+    let client = world.connect(0, "/raw");
+    let mut pinged_ms = Vec::new();
+    for ms in (0..30_000).step_by(250) {
+        // Four newcomers a second are many for a shard of two or three.
+        let newcomer = world.open(0);
+        world.pass_ms(250);
+        world.end(newcomer);
+        world.settle();
+        if world.heard(client).contains(&Heard::Ping) {
+            pinged_ms.push(ms);
+        }
+    }
+    // Due after 10 s, spread up to 12.5 s, and half as long again.
+    assert!(
+        matches!(pinged_ms[..], [at_ms] if (14_500..=19_500).contains(&at_ms)),
+        "{pinged_ms:?}"
+    );
+}
+
+#[test]
 fn silence_is_answered_by_a_ping_then_by_a_close() {
     let settings = Settings {
         heartbeat_ms: 0,
