@@ -82,6 +82,14 @@ pub enum Popularity {
         /// How many topics there are.
         topics: u32,
     },
+    /// Topic by topic, in an order that spreads every stretch of it evenly over the range: as often as in turn, but no
+    /// stretch has more than its share of the first ones, which are the popular ones where subscribers go by Zipf's law.
+    Dispersed {
+        /// How many topics there are.
+        topics: u32,
+        /// From one to the next; has no divisor in common with `topics`.
+        stride: u32,
+    },
     /// The r-th topic is chosen with a weight of `1 / r^s` (Zipf's law).
     Zipf {
         /// Running sums of the weights; the last one is their total.
@@ -105,6 +113,12 @@ impl Popularity {
         }
     }
 
+    /// Every topic as often as every other, dispersed.
+    pub fn dispersed(topics: u32) -> Popularity {
+        let stride = stride(topics);
+        Popularity::Dispersed { topics, stride }
+    }
+
     /// The `count` different topics of connection number `connection`, put into `chosen`, which is
     /// cleared first. `count` may not exceed the number of topics.
     pub fn choose(&self, seed: u64, connection: u64, count: usize, chosen: &mut Vec<u32>) {
@@ -113,6 +127,11 @@ impl Popularity {
             Popularity::Even { topics } => {
                 let first = connection.wrapping_mul(count as u64);
                 chosen.extend((0..count as u64).map(|n| ((first + n) % u64::from(*topics)) as u32));
+            }
+            Popularity::Dispersed { topics, stride } => {
+                let (topics, stride) = (u64::from(*topics), u64::from(*stride));
+                let first = (connection % topics) * count as u64;
+                chosen.extend((0..count as u64).map(|n| ((first + n) * stride % topics) as u32));
             }
             Popularity::Zipf { sums } => {
                 // Neighbouring seeds would begin with related numbers, so the two are spread first.
@@ -125,6 +144,20 @@ impl Popularity {
             }
         }
     }
+}
+
+/// The golden section of `topics`, or the next number above it that has no divisor in common with it: multiples of it
+/// leave gaps of few different lengths wherever they stop (three-distance theorem).
+fn stride(topics: u32) -> u32 {
+    let golden = (f64::from(topics) * 0.618_033_988_749_895) as u32;
+    (golden.max(1)..)
+        .find(|stride| divisor(*stride, topics) == 1)
+        .unwrap_or(1)
+}
+
+/// The greatest common divisor.
+fn divisor(a: u32, b: u32) -> u32 {
+    if b == 0 { a } else { divisor(b, a % b) }
 }
 
 /// The topic on which `fraction` (0 to 1) of the weight falls.
@@ -184,6 +217,26 @@ mod tests {
             let (least, most) = (counts.iter().min().unwrap(), counts.iter().max().unwrap());
             assert!(most - least <= 1, "{topics} topics: {counts:?}");
         }
+    }
+
+    #[test]
+    fn a_dispersed_order_takes_each_topic_once_and_every_stretch_from_everywhere() {
+        for topics in [1, 2, 3, 10, 97, 10_000] {
+            let popularity = Popularity::dispersed(topics);
+            let counts = spread(&popularity, topics as usize, u64::from(topics), 1);
+            assert!(counts.iter().all(|count| *count == 1), "{topics} topics");
+        }
+        // A hundred in a row of ten thousand: no hundredth of the range gets none or more than two.
+        let popularity = Popularity::dispersed(10_000);
+        let (mut counts, mut chosen) = ([0; 50], Vec::new());
+        for update in 500..600 {
+            popularity.choose(0, update, 1, &mut chosen);
+            counts[chosen[0] as usize / 200] += 1;
+        }
+        assert!(
+            counts.iter().all(|count| (1..=3).contains(count)),
+            "{counts:?}"
+        );
     }
 
     #[test]

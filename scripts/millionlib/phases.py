@@ -13,7 +13,7 @@ class Lengths(NamedTuple):
     broadcasts: int
 
 
-FULL = Lengths(idle_s=45, ticker_s=45, calibrate_s=15, churn_s=60, broadcasts=20)
+FULL = Lengths(idle_s=45, ticker_s=45, calibrate_s=40, churn_s=60, broadcasts=20)
 BRIEF = Lengths(idle_s=5, ticker_s=5, calibrate_s=5, churn_s=5, broadcasts=5)
 
 # The topic everybody has.

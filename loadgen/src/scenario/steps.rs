@@ -187,7 +187,8 @@ impl Lead<'_> {
         let mut done = Done::plain(Outcome::Done);
         let mut per_s = *per_s;
         if let Some(calibration) = calibration {
-            let (outcome, trials) = self.calibrate(calibration, &load)?;
+            let fan_out = self.fan_out(batch, topics);
+            let (outcome, trials) = self.calibrate(calibration, &load, fan_out)?;
             per_s = trials.last().map_or(per_s, |trial| trial.next_per_s);
             done.detail.calibration = Some(trials);
             if outcome != Outcome::Done {
@@ -203,6 +204,12 @@ impl Lead<'_> {
             usage.map(|usage| (usage.cpu_user_s + usage.cpu_system_s) / duration.as_secs_f64());
         done.outcome = worse(done.outcome, self.quiet()?);
         Ok(done)
+    }
+
+    /// How many subscribers an update has on average, every topic of the batch being as likely.
+    fn fan_out(&self, batch: usize, topics: u32) -> f64 {
+        let each = self.plan().batches[batch].count as f64;
+        self.crew.figures().open() as f64 * each / f64::from(topics)
     }
 
     fn churn(
@@ -256,8 +263,10 @@ impl Lead<'_> {
             end_ns: start_ns + length.as_nanos() as u64,
             per_s,
             first_topic,
-            // Without an exponent all are as likely; in turn, the popular ones would come first.
-            popularity: Arc::new(Popularity::new(topics, Some(zipf.unwrap_or(0.0)))),
+            popularity: Arc::new(match zipf {
+                Some(_) => Popularity::new(topics, zipf),
+                None => Popularity::dispersed(topics),
+            }),
             payload_bytes,
         }
     }
