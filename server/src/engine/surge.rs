@@ -28,15 +28,13 @@ impl Surge {
     }
 }
 
-/// By how much longer than `after_ms` a ping may wait during a surge: half as long again, if the peer's pong would still
-/// be in time for the idle timeout (0: there is none).
-pub(super) fn patience_ms(after_ms: u32, idle_timeout_ms: u32) -> u32 {
-    let patience_ms = after_ms / 2;
-    let latest_ms = u64::from(after_ms) + u64::from(patience_ms);
-    if idle_timeout_ms == 0 || latest_ms * 5 <= u64::from(idle_timeout_ms) * 4 {
-        patience_ms
-    } else {
-        0
+/// By how much longer than its interval a ping may wait during a surge: until four fifths of the idle timeout have passed,
+/// so that the peer's pong still comes in time; without a timeout as long again. All wait equally long, so what was spread
+/// over time stays so; `spread_ms` is the longest that any waits anyhow.
+pub(super) fn patience_ms(spread_ms: u32, idle_timeout_ms: u32) -> u32 {
+    match idle_timeout_ms {
+        0 => spread_ms,
+        timeout_ms => (timeout_ms / 5 * 4).saturating_sub(spread_ms),
     }
 }
 
@@ -71,11 +69,9 @@ mod tests {
     }
 
     #[test]
-    fn a_ping_waits_only_if_its_pong_would_still_come_in_time() {
-        assert_eq!(patience_ms(30_000, 75_000), 15_000);
-        assert_eq!(patience_ms(37_500, 75_000), 18_750);
-        assert_eq!(patience_ms(30_000, 0), 15_000);
-        assert_eq!(patience_ms(30_000, 50_000), 0);
-        assert_eq!(patience_ms(u32::MAX, u32::MAX), 0);
+    fn a_ping_waits_only_so_long_that_its_pong_still_comes_in_time() {
+        assert_eq!(patience_ms(37_500, 75_000), 22_500);
+        assert_eq!(patience_ms(37_500, 0), 37_500);
+        assert_eq!(patience_ms(37_500, 40_000), 0);
     }
 }

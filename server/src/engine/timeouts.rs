@@ -187,8 +187,10 @@ impl Engine {
         }
         if settings.ping_interval_ms > 0 {
             let mut ping_after_ms = spread(settings.ping_interval_ms, index);
-            if shared.is_surge {
-                ping_after_ms += surge::patience_ms(ping_after_ms, settings.idle_timeout_ms);
+            if shared.is_surge && silent_ms >= ping_after_ms {
+                let longest_ms = spread_longest(settings.ping_interval_ms);
+                let patience_ms = surge::patience_ms(longest_ms, settings.idle_timeout_ms);
+                ping_after_ms = ping_after_ms.saturating_add(patience_ms);
             }
             let pinged = self.outlet.conns[index as usize].has(flag::PINGED);
             if silent_ms < ping_after_ms {
@@ -237,6 +239,11 @@ fn held(frames: &mut crate::hub::frames::Frames, bytes: &[u8]) -> FrameId {
 fn spread(interval_ms: u32, index: u32) -> u32 {
     let phase = index.wrapping_mul(0x9E37_79B9) >> 16;
     interval_ms + ((u64::from(interval_ms) * u64::from(phase)) >> 18) as u32
+}
+
+/// What no interval is lengthened beyond.
+fn spread_longest(interval_ms: u32) -> u32 {
+    interval_ms.saturating_add(interval_ms / 4)
 }
 
 #[cfg(test)]
