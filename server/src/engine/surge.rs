@@ -4,7 +4,7 @@
 //! handshakes do, on both ends: without this, the accept rate fell to 0.6 of what it was as soon as they began.
 
 /// A surge is this share of the connections within about a second.
-const SHARE: u64 = 64;
+const SHARE: u64 = 256;
 
 /// How many came lately. Asked once a sweep.
 #[derive(Debug, Default)]
@@ -52,9 +52,10 @@ mod tests {
 
     #[test]
     fn a_climb_to_the_last_place_is_a_surge_and_ordinary_coming_and_going_is_not() {
-        // 470 a second and shard, of a million under way; then one in a hundred.
-        assert!(after(118, 100, 20_000));
-        assert!(!after(50, 100, 20_000));
+        // 370 a second and shard, on the way to a million; half of that on a slow day; then one in 400.
+        assert!(after(93, 100, 20_000));
+        assert!(after(47, 100, 20_000));
+        assert!(!after(12, 100, 20_000));
     }
 
     #[test]
