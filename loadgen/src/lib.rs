@@ -13,10 +13,13 @@
 //! | [`coordinator`], [`phase`], [`crew`] | the course of a run: phases, orders, threads |
 //! | [`worker`], [`publisher`], [`control`] | threads that hold connections, the one that publishes, the question where topics stand |
 //! | [`link`], [`dialect`], [`payload`] | one connection; what is said on it; what updates carry |
+//! | [`measure`], [`protocol`] | one load shape on any push server, from one thread; what other servers speak |
+//! | [`floor`] | the least that a server could do, to compare with |
 //! | [`verify`], [`latency`], [`counts`], [`tally`] | sequence checks, histograms, counts |
 //! | [`schedule`], [`clock`], [`topics`], [`target`] | open-loop times, clocks, names, addresses |
 //! | [`chart`] | pictures of a scenario's output |
 //! | [`report`], [`progress`] | verdict, table, JSON; the line on stderr |
+//! | [`process`] | CPU time and memory of other processes |
 //! | [`sys`] | system calls; the only `unsafe` |
 
 pub mod chart;
@@ -27,12 +30,16 @@ pub mod coordinator;
 pub mod counts;
 pub mod crew;
 pub mod dialect;
+pub mod floor;
 pub mod latency;
 pub mod link;
+pub mod measure;
 pub mod payload;
 pub mod phase;
 pub mod plan;
+pub mod process;
 pub mod progress;
+pub mod protocol;
 pub mod publisher;
 pub mod report;
 pub mod scenario;
@@ -69,13 +76,22 @@ pub fn run_command_line() -> ExitCode {
                 Ok(carry_out_scenario(script)?.verdict)
             })
         }
-        cli::Command::Chart(args) => match chart::draw(&args.dir) {
-            Ok(()) => ExitCode::SUCCESS,
-            Err(error) => {
-                eprintln!("error: {error:#}");
-                ExitCode::FAILURE
-            }
-        },
+        cli::Command::Measure(args) => carry_out(
+            host.and_then(|host| measure::Plan::new(*args, &host)),
+            carry_out_measure,
+        ),
+        cli::Command::Floor(args) => exit_code(floor::serve(args.listen)),
+        cli::Command::Chart(args) => exit_code(chart::draw(&args.dir)),
+    }
+}
+
+fn exit_code(result: anyhow::Result<()>) -> ExitCode {
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
     }
 }
 
@@ -94,6 +110,15 @@ fn carry_out<P>(
     };
     eprintln!("error: {error:#}");
     code
+}
+
+fn carry_out_measure(plan: &measure::Plan) -> anyhow::Result<Verdict> {
+    let report = measure::run(plan)?;
+    if let Some(path) = &plan.json {
+        report.write_json(path)?;
+    }
+    let _ = write!(std::io::stdout(), "{report}");
+    Ok(report.verdict)
 }
 
 fn carry_out_scenario(script: &Script) -> anyhow::Result<Summary> {

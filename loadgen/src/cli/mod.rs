@@ -1,9 +1,11 @@
 //! The command line as it is typed; [`crate::plan`] makes sense of it.
 
 mod amount;
+mod measure;
 mod scenario;
 
 pub use amount::{parse_duration, parse_rate};
+pub use measure::{FloorArgs, MeasureArgs, ProtocolName};
 pub use scenario::{ChartArgs, ScenarioArgs};
 
 use clap::{Parser, Subcommand, ValueEnum};
@@ -34,6 +36,13 @@ pub enum Command {
 
     /// Draw charts of what a scenario has written
     Chart(ChartArgs),
+
+    /// Put one shape of load on any push server, from one thread, and measure the server by its CPU
+    Measure(Box<MeasureArgs>),
+
+    /// Serve what `measure` needs with nothing but the system calls that nobody can do without: the
+    /// floor that other servers are compared with
+    Floor(FloorArgs),
 }
 
 const EXAMPLES: &str = "\

@@ -152,6 +152,12 @@ impl Link {
         );
     }
 
+    /// Appends frames that are already masked, or bytes of a protocol without frames.
+    pub fn queue_made(&mut self, bytes: &[u8]) {
+        let cold = self.cold.get_or_insert_default();
+        cold.out.extend_from_slice(bytes);
+    }
+
     /// Appends a close frame with 1000: the server answers with its own after all that it had
     /// queued before, and ends the stream first (RFC 6455 7.1.1), so that `TIME_WAIT` is its, not
     /// ours: [`Link::read`] reports [`LinkError::Ended`] then.

@@ -1,7 +1,7 @@
-//! The server seen from outside: CPU time and resident memory from `/proc`, the owners of its
+//! The server seen from outside: CPU time and resident memory of its processes, the owners of its
 //! memory from `GET /v1/memory`. What cannot be had is absent, and fails nothing.
 
-use crate::sys;
+use crate::process::Usage;
 use crate::target::Target;
 use serde::Serialize;
 use std::io::{Read as _, Write as _};
@@ -11,43 +11,6 @@ use std::time::Duration;
 /// How long the server may take to say where its memory is: it counts a million connections.
 const MEMORY_TIMEOUT: Duration = Duration::from_secs(15);
 const MEMORY_BYTES_MAX: u64 = 1 << 20;
-
-/// A process, at one moment.
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
-pub struct Usage {
-    /// CPU time in user mode since it began.
-    pub cpu_user_s: f64,
-    /// CPU time in the kernel since it began.
-    pub cpu_system_s: f64,
-    /// Resident memory.
-    pub rss_bytes: u64,
-}
-
-impl Usage {
-    /// Of a process of this host; `None` if there is none with this id.
-    pub fn of(pid: &str) -> Option<Usage> {
-        let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-        Usage::parse(&stat, sys::clock_ticks_per_s(), sys::page_bytes())
-    }
-
-    /// Reads `/proc/PID/stat` (proc(5)): the name in parentheses may hold anything.
-    fn parse(stat: &str, ticks_per_s: f64, page_bytes: u64) -> Option<Usage> {
-        let (_, rest) = stat.rsplit_once(')')?;
-        let fields: Vec<&str> = rest.split_whitespace().collect();
-        // The state, field 3, is the first one after the name.
-        let number = |field: usize| fields.get(field - 3)?.parse::<u64>().ok();
-        Some(Usage {
-            cpu_user_s: number(14)? as f64 / ticks_per_s,
-            cpu_system_s: number(15)? as f64 / ticks_per_s,
-            rss_bytes: number(24)? * page_bytes,
-        })
-    }
-
-    /// User and system time together.
-    pub fn cpu_s(&self) -> f64 {
-        self.cpu_user_s + self.cpu_system_s
-    }
-}
 
 /// The server's process, watched.
 #[derive(Debug)]
@@ -86,7 +49,7 @@ impl Watch {
 
     /// How the server stands now.
     pub fn look(&mut self) -> Option<Usage> {
-        let usage = Usage::of(&self.pid?.to_string())?;
+        let usage = Usage::of_tree(self.pid?)?;
         self.peak_rss_bytes = self.peak_rss_bytes.max(usage.rss_bytes);
         Some(usage)
     }
@@ -141,20 +104,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_process_with_any_name_is_read() {
-        let stat = "4711 (a) b (c) S 1 2 3 0 -1 4194560 1 0 0 0 250 150 0 0 20 0 6 0 99 1000000 512 18446744073709551615";
-        let usage = Usage::parse(stat, 100.0, 4096).unwrap();
-        assert_eq!((usage.cpu_user_s, usage.cpu_system_s), (2.5, 1.5));
-        assert_eq!(usage.rss_bytes, 512 * 4096);
-        for broken in ["", "4711 (a", "4711 (a) S 1"] {
-            assert_eq!(Usage::parse(broken, 100.0, 4096), None, "{broken}");
-        }
-    }
-
-    #[test]
     fn this_process_is_seen_and_a_missing_one_is_not() {
-        assert!(Usage::of("self").is_some_and(|usage| usage.rss_bytes > 0));
-        assert_eq!(Usage::of("0"), None);
+        let mut own = Watch::new(Some(std::process::id()));
+        own.begin();
+        assert!(own.usage().is_some_and(|usage| usage.rss_end_bytes > 0));
         let mut watch = Watch::new(None);
         watch.begin();
         assert_eq!(watch.usage(), None);
