@@ -1,0 +1,191 @@
+"""The run, from the arguments to the folder."""
+
+import argparse
+import copy
+import datetime
+import os
+import platform
+import signal
+import subprocess
+from pathlib import Path
+
+from millionlib import host
+
+from . import summary as summing
+from . import table
+from .definitions import Load, Rival, Wrong, choose, read_loads, read_rivals
+from .install import Missing, Shop, carry_out
+from .measuring import Bench, fill
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+BINARIES = Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target")) / "release"
+RIVALS = ROOT / "bench-results/rivals"
+LOADS = ROOT / "bench-results/definitions/loads.toml"
+CACHE = ROOT / ".cache/compare"
+
+
+def run(description: str, argv: list[str]) -> int:
+    """Does what the command line asks for; returns the exit code: 0 all verified, 1 not, 2 wrong use."""
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    options = _parse(description, argv)
+    try:
+        rivals = choose(options.rivals, _with_builds(read_rivals(RIVALS), options.fanfare), lambda rival: rival.name, "rival")
+        loads = choose(options.loads, read_loads(LOADS), lambda load: load.id, "load")
+        if options.list:
+            return _list(rivals, loads)
+        return _Run(options, argv, rivals, loads).carry_out()
+    except Wrong as error:
+        print(f"compare: {error}")
+        return 2
+    except KeyboardInterrupt:
+        print("\ncompare: interrupted")
+        return 130
+
+
+def _parse(description: str, argv: list[str]) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        "compare", description=description, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--rivals", metavar="A,B", help="only these servers")
+    parser.add_argument("--loads", metavar="2a,3", help="only these loads; 3 stands for 3a, 3b …")
+    parser.add_argument("--rounds", type=int, metavar="N", help="how often each is measured (3; with --quick 1)")
+    parser.add_argument("--quick", action="store_true", help="small numbers, to see whether everything works")
+    parser.add_argument("--list", action="store_true", help="show servers and loads, and end")
+    parser.add_argument("--out", type=Path, metavar="DIR", help="where to write (bench-results/<date>-<host>-compare-<rev>)")
+    parser.add_argument("--no-build", action="store_true", help="use the programs as they were last built")
+    parser.add_argument("--fanfare", action="append", default=[], metavar="NAME=FILE", help="another build of fanfare, as well")
+    options = parser.parse_args(argv[1:])
+    options.rounds = options.rounds or (1 if options.quick else 3)
+    return options
+
+
+def _with_builds(rivals: list[Rival], builds: list[str]) -> list[Rival]:
+    """Other builds stand beside fanfare, and speak as it does."""
+    reference = next(rival for rival in rivals if rival.name == "fanfare")
+    others = []
+    for build in builds:
+        name, equals, path = build.partition("=")
+        if not equals or not Path(path).is_file():
+            raise Wrong(f"--fanfare {build}: give a name and the file of a build, as in new=/tmp/fanfare")
+        other = copy.deepcopy(reference)
+        other.name, other.title, other.about = name, f"fanfare {name}", "another build"
+        other.places["fanfare"] = str(Path(path).resolve())
+        others.append(other)
+    return others + rivals
+
+
+def _list(rivals: list[Rival], loads: list[Load]) -> int:
+    for rival in rivals:
+        print(f"{rival.name:<16} {rival.title}: {rival.about}")
+    print()
+    for load in loads:
+        print(f"{load.id:<16} {load.title}")
+    return 0
+
+
+class _Run:
+    def __init__(self, options: argparse.Namespace, argv: list[str], rivals: list[Rival], loads: list[Load]):
+        self._options, self._argv, self._rivals, self._loads = options, argv, rivals, loads
+        self._described: dict[str, dict] = {}
+        self._reports: dict[tuple[str, str], list[dict]] = {}
+
+    def carry_out(self) -> int:
+        """Builds, installs, measures, writes."""
+        if not self._options.no_build:
+            _build()
+        out = (self._options.out or _default_folder(self._options.quick)).resolve()
+        out.mkdir(parents=True, exist_ok=True)
+        self._bench = Bench(str(BINARIES / "fanfare-loadgen"), out, self._options.quick)
+        try:
+            self._get_rivals()
+            self._measure_all()
+        except KeyboardInterrupt:
+            print("\ncompare: interrupted; what has been measured is kept")
+            self._write(out, interrupted=True)
+            return 130
+        return self._write(out, interrupted=False)
+
+    def _get_rivals(self) -> None:
+        shop = Shop(CACHE, RIVALS)
+        programs = {"fanfare": str(BINARIES / "fanfare"), "loadgen": str(BINARIES / "fanfare-loadgen")}
+        for rival in self._rivals:
+            described = self._described[rival.name] = {"title": rival.title, "about": rival.about}
+            try:
+                rival.places = {**programs, **shop.places(rival), **rival.places}
+                if rival.needs_flag and rival.needs_flag not in carry_out(fill(["{fanfare}", "serve", "--help"], rival.places), ROOT):
+                    raise Missing(f"this build knows no {rival.needs_flag}")
+                described["version"] = carry_out(fill(rival.version, rival.places), ROOT).strip()
+            except Missing as reason:
+                described["missing"] = str(reason)
+                print(f"{rival.name} is missing: {reason}")
+
+    def _measure_all(self) -> None:
+        for load in self._loads:
+            print(f"\n{load.id}: {load.title}", flush=True)
+            able = [rival for rival in self._rivals if "missing" not in self._described[rival.name] and rival.reason_against(load) is None]
+            for round_ in range(1, self._options.rounds + 1):
+                for rival in able:
+                    report = self._bench.measure(rival, load, round_)
+                    self._reports.setdefault((load.id, rival.name), []).append(report)
+                    print(f"  {round_} {rival.name:<16} {_line(load, report)}", flush=True)
+
+    def _write(self, out: Path, interrupted: bool) -> int:
+        summary = {
+            "rounds": self._options.rounds, "quick": self._options.quick, "interrupted": interrupted, "rivals": self._described,
+            "loads": [
+                {"id": load.id, "kind": load.kind, "title": load.title, "results": self._results(load)} for load in self._loads
+            ],
+        }
+        described = host.manifest(ROOT, self._argv, {}, False)
+        described["command"] = " ".join(["scripts/compare", *self._argv[1:]])
+        described["commands"] = {**self._bench.commands, "generator": "taskset -c 1 fanfare-loadgen measure …; each in its raw report"}
+        described["versions"] = {name: rival.get("version") for name, rival in self._described.items()}
+        host.write_json(out / "manifest.json", described)
+        host.write_json(out / "summary.json", summary)
+        (out / "table.md").write_text(table.markdown(summary))
+        print(f"\nwritten to {out}")
+        results = [result for load in summary["loads"] for result in load["results"].values() if "reason" not in result]
+        return 0 if results and all(result["verified"] for result in results) and not interrupted else 1
+
+    def _results(self, load: Load) -> dict:
+        results = {}
+        for rival in self._rivals:
+            reason = rival.reason_against(load)
+            reports = self._reports.get((load.id, rival.name))
+            if reports:
+                results[rival.name] = summing.sum_up(reports)
+            elif reason and rival.only_for is None and "missing" not in self._described[rival.name]:
+                results[rival.name] = {"reason": reason}
+        return results
+
+
+def _line(load: Load, report: dict) -> str:
+    if "error" in report:
+        return f"ERROR: {report['error']}"
+    window, latency = report["window"], report["latency"]
+    cpu = report["server_cpu_s_per_million"]
+    cost = "?" if cpu is None else f"{cpu:8.3f}"
+    if load.kind == "hold":
+        each = report["memory"]["rss_per_connection_bytes"] or 0
+        text = f"{cost} µs CPU each, {report['join']['joined_per_s']:9,.0f}/s, {each:7.0f} B each"
+    else:
+        cores = (window["server"] or {}).get("cores", 0)
+        text = (
+            f"{cost} s CPU/M {window['delivered_per_s']:12,.0f}/s  p50 {latency['p50_ns'] / 1e6:8.2f} ms  p99 {latency['p99_ns'] / 1e6:8.2f} ms"
+            f"  cores {cores:.2f} + {window['generator_cores']:.2f}"
+        )
+    verdict = report["verdict"]
+    return text + ("" if verdict["passed"] else f"  FAILED: {verdict['failures'][0]}") + ("" if verdict["valid"] else "  INVALID")
+
+
+def _build() -> None:
+    command = ["cargo", "build", "--release", "-p", "fanfare", "-p", "fanfare-loadgen"]
+    if subprocess.run(command, cwd=ROOT, check=False).returncode != 0:
+        raise Wrong("the programs cannot be built")
+
+
+def _default_folder(quick: bool) -> Path:
+    date = datetime.date.today().isoformat()
+    revision = host.output("git", "-C", str(ROOT), "rev-parse", "--short", "HEAD") or "unknown"
+    name = f"{date}-{platform.node()}-compare-{revision}"
+    return ROOT / ".cache/compare/quick" / name if quick else ROOT / "bench-results" / name

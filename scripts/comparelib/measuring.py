@@ -1,0 +1,74 @@
+"""One measurement: a server started anew, the load generator against it, its report read."""
+
+import json
+import os
+import subprocess
+from pathlib import Path
+
+from .servers import Failed, Server, free_port, pinned
+
+TIMEOUT_S = 120
+SERVER_CORE, GENERATOR_CORE = 0, 1
+
+
+class Bench:
+    """Where the programs are and how long is measured."""
+
+    def __init__(self, loadgen: str, out: Path, quick: bool):
+        self._loadgen = loadgen
+        self._out = out
+        self._quick = quick
+        # With fewer than two cores there is nothing to hold them to.
+        self._can_pin = os.sched_getaffinity(0) >= {SERVER_CORE, GENERATOR_CORE}
+        self.commands: dict[str, str] = {}
+
+    def measure(self, rival, load, round_: int) -> dict:
+        """The generator's report; with the key `error` alone if there is none."""
+        name = f"{load.id}-{rival.name}-{round_}"
+        try:
+            server = self._start(rival, load, name)
+        except Failed as error:
+            return {"error": str(error)}
+        try:
+            return self._generate(rival, load, server, name)
+        finally:
+            server.end()
+
+    def _start(self, rival, load, name: str) -> Server:
+        port = free_port()
+        places = {**rival.places, "port": str(port), "run": str(self._out / "logs" / name)}
+        template = rival.serve_all_cores if load.all_cores else rival.serve
+        command = fill(template, places)
+        environment = dict(zip(rival.environment, fill(list(rival.environment.values()), places)))
+        core = SERVER_CORE if self._can_pin and not load.all_cores else None
+        self.commands[f"{rival.name}{' on all cores' if load.all_cores else ''}"] = " ".join(pinned(core, template))
+        (self._out / "logs").mkdir(exist_ok=True)
+        return Server(command, environment, port, self._out / "logs" / f"{name}.log", core)
+
+    def _generate(self, rival, load, server: Server, name: str) -> dict:
+        report = self._out / "raw" / f"{name}.json"
+        report.parent.mkdir(exist_ok=True)
+        path = rival.echo if load.kind == "echo" else rival.path
+        length = ["--warm-up", "200ms", "--duration", "500ms"] if self._quick else ["--warm-up", "500ms"]
+        words = ["--url", f"ws://127.0.0.1:{server.port}{path}", "--server-pid", str(server.pid), *length,
+                 *([] if load.kind == "echo" else rival.arguments), *load.words(self._quick)]
+        core = GENERATOR_CORE if self._can_pin and not load.all_cores else None
+        command = pinned(core, [self._loadgen, "measure", *words, "--json", str(report)])
+        try:
+            done = subprocess.run(command, capture_output=True, text=True, timeout=TIMEOUT_S, check=False)
+        except subprocess.TimeoutExpired:
+            return {"error": f"not done after {TIMEOUT_S} s"}
+        if not report.exists():
+            lines = (done.stderr or done.stdout).strip().splitlines()
+            return {"error": lines[-1] if lines else f"the generator ended with {done.returncode}"}
+        return json.loads(report.read_text())
+
+
+def fill(words: list[str], places: dict[str, str]) -> list[str]:
+    """Puts what is known in the places of a command; other braces stay as they are."""
+    filled = []
+    for word in words:
+        for name, value in places.items():
+            word = word.replace("{" + name + "}", value)
+        filled.append(word)
+    return filled

@@ -1,0 +1,97 @@
+"""The summary as Markdown: a table a load, the cheapest server first, fanfare wherever it comes out."""
+
+REFERENCE = "fanfare"
+
+
+def markdown(summary: dict) -> str:
+    """The whole page."""
+    lines = ["# Side by side", "", _introduction(summary), ""]
+    for load in summary["loads"]:
+        lines += [f"## {load['id']}: {load['title']}", "", *_table(load, summary["rivals"]), ""]
+    lines += _missing(summary)
+    return "\n".join(lines)
+
+
+def _introduction(summary: dict) -> str:
+    text = (
+        f"Each load on each server in turn, {summary['rounds']} rounds; medians, with least and most in brackets. "
+        "CPU is the server's, user and system, all its processes; × compares it with fanfare's. "
+        "A figure marked † was limited by the load generator: the CPU holds, the rate and latency are too low or too high."
+    )
+    return "**A quick run: its figures mean nothing.** " + text if summary["quick"] else text
+
+
+def _table(load: dict, rivals: dict) -> list[str]:
+    head = {
+        "updates": ["CPU s a million deliveries", "×", "deliveries a second", "p50", "p99", "max", "server cores"],
+        "echo": ["CPU s a million messages", "×", "messages a second", "p50", "p99", "max", "server cores"],
+        "hold": ["CPU µs a connection", "×", "connections a second", "resident a connection", "resident before"],
+    }[load["kind"]]
+    lines = ["| server | " + " | ".join(head) + " | |", "|---" * (len(head) + 2) + "|"]
+    results = load["results"]
+    cost = {name: _median(result, "server_cpu_s_per_million") for name, result in results.items()}
+    for name in sorted(results, key=lambda name: (cost[name] is None, cost[name] or 0)):
+        result = results[name]
+        title = rivals[name]["title"]
+        title = f"**{title}**" if name.startswith(REFERENCE) else title
+        if "reason" in result:
+            cells = ["n/a"] + [""] * (len(head) - 1) + [result["reason"]]
+        else:
+            cells = [*_cells(load["kind"], result, cost[name], cost.get(REFERENCE)), _remarks(result)]
+        lines.append(f"| {title} | " + " | ".join(cells) + " |")
+    return lines
+
+
+def _cells(kind: str, result: dict, cost: float | None, reference: float | None) -> list[str]:
+    ratio = f"{cost / reference:.2f}" if cost is not None and reference else "-"
+    mark = "" if result["valid"] else " †"
+    cpu = _spread(result, "server_cpu_s_per_million", _number)
+    if kind == "hold":
+        return [
+            cpu, ratio, _spread(result, "joined_per_s", _count) + mark,
+            _spread(result, "rss_per_connection_bytes", _bytes), _spread(result, "rss_before_bytes", _bytes),
+        ]
+    latencies = [_spread(result, f"latency_{name}_us", _time) for name in ("p50", "p99", "max")]
+    return [cpu, ratio, _spread(result, "delivered_per_s", _count) + mark, *latencies,
+            _spread(result, "server_cores", lambda cores: f"{cores:.2f}")]
+
+
+def _remarks(result: dict) -> str:
+    remarks = [] if result["verified"] else ["**not verified:** " + "; ".join(result["failures"][:3])]
+    return ". ".join(remarks).replace("|", "\\|")
+
+
+def _missing(summary: dict) -> list[str]:
+    missing = {name: rival["missing"] for name, rival in summary["rivals"].items() if rival.get("missing")}
+    if not missing:
+        return []
+    return ["## Missing", "", *(f"- {summary['rivals'][name]['title']}: {why}" for name, why in missing.items()), ""]
+
+
+def _median(result: dict, figure: str) -> float | None:
+    return result.get("figures", {}).get(figure, {}).get("median")
+
+
+def _spread(result: dict, figure: str, show) -> str:
+    values = result["figures"].get(figure)
+    if values is None:
+        return "-"
+    if result["rounds"] < 2:
+        return show(values["median"])
+    return f"{show(values['median'])} ({show(values['min'])}–{show(values['max'])})"
+
+
+def _number(value: float) -> str:
+    return f"{value:.2f}" if value >= 1 else f"{value:.3f}"
+
+
+def _count(value: float) -> str:
+    return f"{value:,.0f}"
+
+
+def _time(us: float) -> str:
+    return f"{us:.0f} µs" if us < 1000 else f"{us / 1e3:.1f} ms" if us < 1e6 else f"{us / 1e6:.2f} s"
+
+
+def _bytes(value: float) -> str:
+    return f"{value:.0f} B" if value < 10_000 else f"{value / 1e3:.1f} kB" if value < 1e6 else f"{value / 1e6:.1f} MB"
