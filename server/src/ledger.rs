@@ -19,6 +19,8 @@ pub struct Ledger {
     pub topics: u64,
     /// Frames that wait in some outbox.
     pub frames: u64,
+    /// Updates that wait without their payload, one for each connection and topic.
+    pub marks: u64,
     /// Records of connections, with socket and deadline.
     pub slab_bytes: u64,
     /// Records of subscriptions.
@@ -31,6 +33,8 @@ pub struct Ledger {
     pub outbox_bytes: u64,
     /// The waiting frames of connections themselves; an update's are counted once a shard.
     pub frame_bytes: u64,
+    /// Marks, and what else is known of connections that wait.
+    pub mark_bytes: u64,
     /// Incomplete input that is kept between reads.
     pub input_bytes: u64,
     /// Tables that are larger than what is in them now, as far as they were once used.
@@ -46,12 +50,14 @@ impl Ledger {
         self.subscriptions += other.subscriptions;
         self.topics += other.topics;
         self.frames += other.frames;
+        self.marks += other.marks;
         self.slab_bytes += other.slab_bytes;
         self.subscription_bytes += other.subscription_bytes;
         self.topic_bytes += other.topic_bytes;
         self.history_bytes += other.history_bytes;
         self.outbox_bytes += other.outbox_bytes;
         self.frame_bytes += other.frame_bytes;
+        self.mark_bytes += other.mark_bytes;
         self.input_bytes += other.input_bytes;
         self.spare_bytes += other.spare_bytes;
         self.buffer_bytes += other.buffer_bytes;
@@ -66,6 +72,7 @@ impl Ledger {
             + self.history_bytes
             + self.outbox_bytes
             + self.frame_bytes
+            + self.mark_bytes
             + self.input_bytes
             + self.spare_bytes
             + self.buffer_bytes

@@ -142,6 +142,7 @@ impl Engine {
             .map(kept_bytes)
             .sum();
         self.outlet.count_into(&mut ledger);
+        self.marks.count_into(&mut ledger);
         ledger.buffer_bytes += (self.text.capacity() + self.frame.capacity()) as u64;
         ledger
     }

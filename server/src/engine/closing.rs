@@ -95,6 +95,7 @@ impl Engine {
         tracing::debug!(conn = index, reason = why.label(), detail = ?why, "disconnect");
         conn.partial = None;
         conn.last_seen = self.now.ms();
+        self.marks.clear(&mut conn.wait);
         let mut subs = std::mem::take(&mut conn.subs);
         self.hub.unsubscribe_all(&mut subs);
         self.due

@@ -14,6 +14,7 @@ use super::asks::{Ask, What};
 use super::conn::Door;
 use crate::hub::Hub;
 use crate::hub::mail::Request;
+use crate::hub::policy::SubOptions;
 use crate::hub::subs::{SubId, SubList};
 use crate::hub::topics::TopicId;
 use crate::hub::update::{Form, Payload};
@@ -74,6 +75,7 @@ impl Engine {
             };
             if let Some(sub) = known.take(&self.hub, self.outlet.conns[index as usize].subs, topic)
             {
+                self.forget_mark(index, topic);
                 self.hub
                     .unsubscribe(&mut self.outlet.conns[index as usize].subs, sub);
                 count += 1;
@@ -88,7 +90,6 @@ impl Engine {
         let known = self.known(index, topics.len());
         let mut found = Vec::with_capacity(topics.len());
         for request in topics {
-            judge_options(&request.options)?;
             let topic = self.hub.topics.find(&request.topic);
             let subs = self.outlet.conns[index as usize].subs;
             let sub = topic.and_then(|topic| known.find(&self.hub, subs, topic));
@@ -96,9 +97,14 @@ impl Engine {
             found.push(sub.ok_or_else(|| (ErrorCode::BadTopic, missing()))?);
         }
         for (sub, request) in found.into_iter().zip(topics) {
-            let options = &mut self.hub.subs[sub].options;
-            options.mode = request.options.mode.unwrap_or(options.mode);
-            options.on_slow = request.options.on_slow.unwrap_or(options.on_slow);
+            let (old, new) = (self.hub.options(sub), &request.options);
+            let options = SubOptions {
+                mode: new.mode.unwrap_or(old.mode),
+                on_slow: new.on_slow.unwrap_or(old.on_slow),
+                min_interval_ms: new.min_interval_ms.unwrap_or(old.min_interval_ms),
+                max_stale_ms: new.max_stale_ms.unwrap_or(old.max_stale_ms),
+            };
+            self.change_options(index, sub, options);
         }
         Ok(())
     }
@@ -107,13 +113,17 @@ impl Engine {
         let list = self.outlet.conns[index as usize].subs;
         let entries: Vec<(Arc<str>, Options)> = (self.hub.subs.of(list))
             .map(|sub| {
-                let sub = &self.hub.subs[sub];
+                let options = self.hub.options(sub);
+                let given = |ms| (ms > 0).then_some(ms);
                 let options = Options {
-                    mode: Some(sub.options.mode),
-                    on_slow: Some(sub.options.on_slow),
-                    ..Options::default()
+                    snapshot: None,
+                    mode: Some(options.mode),
+                    on_slow: Some(options.on_slow),
+                    min_interval_ms: given(options.min_interval_ms),
+                    max_stale_ms: given(options.max_stale_ms),
                 };
-                (self.hub.topics[sub.topic].name.clone(), options)
+                let topic = self.hub.subs[sub].topic;
+                (self.hub.topics[topic].name.clone(), options)
             })
             .collect();
         let entries = entries.iter().map(|(name, options)| (&**name, options));
@@ -252,26 +262,5 @@ impl Known {
         if let Some(table) = &mut self.0 {
             table.insert(topic, sub);
         }
-    }
-}
-
-/// Options that would be stored but not obeyed are refused.
-pub(super) fn judge_options(options: &Options) -> Result<(), Fault> {
-    let unserved = |name: &str| {
-        Err((
-            ErrorCode::BadField,
-            format!("{name} is not served by this version").into(),
-        ))
-    };
-    match options {
-        Options {
-            min_interval_ms: Some(1..),
-            ..
-        } => unserved("min_interval_ms"),
-        Options {
-            max_stale_ms: Some(1..),
-            ..
-        } => unserved("max_stale_ms"),
-        _ => Ok(()),
     }
 }

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use fanfare_wire::reader::Reader;
 
+use super::marks::WaitId;
 use super::outbox::Outbox;
 use crate::clock::Ms;
 use crate::hub::subs::SubList;
@@ -77,21 +78,25 @@ impl Door {
 /// Bits of [`Conn::flags`].
 pub(super) mod flag {
     /// On the list of those to be written at the end of the tick.
-    pub(in crate::engine) const DIRTY: u8 = 1;
+    pub(in crate::engine) const DIRTY: u16 = 1;
     /// The socket took less than was offered: wait until it is writable.
-    pub(in crate::engine) const BLOCKED: u8 = 2;
+    pub(in crate::engine) const BLOCKED: u16 = 2;
     /// A ping is out, and nothing has come since.
-    pub(in crate::engine) const PINGED: u8 = 4;
+    pub(in crate::engine) const PINGED: u16 = 4;
     /// Came when the server was full: its request is answered 503.
-    pub(in crate::engine) const REFUSE: u8 = 8;
+    pub(in crate::engine) const REFUSE: u16 = 8;
     /// Asked something of an owner while mail is jammed: not read until the jam is over.
-    pub(in crate::engine) const PAUSED: u8 = 16;
+    pub(in crate::engine) const PAUSED: u16 = 16;
     /// The peer has ended its side of the stream.
-    pub(in crate::engine) const EOF: u8 = 32;
+    pub(in crate::engine) const EOF: u16 = 32;
     /// On the list of those to be read.
-    pub(in crate::engine) const READABLE: u8 = 64;
+    pub(in crate::engine) const READABLE: u16 = 64;
     /// The end of its stream is near, and must be read up to.
-    pub(in crate::engine) const ENDING: u8 = 128;
+    pub(in crate::engine) const ENDING: u16 = 128;
+    /// Its queue was full and has not been empty since: updates wait as marks.
+    pub(in crate::engine) const SLOW: u16 = 256;
+    /// Something queued may be left out when it gets old.
+    pub(in crate::engine) const FADING: u16 = 512;
 }
 
 /// Input that is not yet a whole request or message.
@@ -128,6 +133,8 @@ pub(super) struct Conn {
     /// What waits to be written.
     pub(super) outbox: Outbox,
     pub(super) subs: SubList,
+    /// What waits because the socket takes nothing, or because the time for it has not come.
+    pub(super) wait: WaitId,
     pub(super) generation: u32,
     /// When bytes last came; in `Head`, when it was accepted; from `Closing` on, when that began.
     pub(super) last_seen: Ms,
@@ -137,7 +144,7 @@ pub(super) struct Conn {
     pub(super) pending_topics: u32,
     pub(super) stage: Stage,
     pub(super) door: Door,
-    pub(super) flags: u8,
+    pub(super) flags: u16,
 }
 
 /// The slab's own wrapper must fit its mark of a free place into the record's spare values.
@@ -155,6 +162,7 @@ impl Conn {
             cold: None,
             outbox: Outbox::default(),
             subs: SubList::default(),
+            wait: WaitId::NONE,
             generation,
             last_seen: now,
             last_sent: now,
@@ -165,7 +173,7 @@ impl Conn {
         }
     }
 
-    pub(super) fn has(&self, bit: u8) -> bool {
+    pub(super) fn has(&self, bit: u16) -> bool {
         self.flags & bit != 0
     }
 }

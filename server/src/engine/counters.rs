@@ -1,5 +1,7 @@
 //! What a shard has done since it started.
 
+use fanfare_wire::event::SkipWhy;
+
 use super::disconnect::LABELS;
 
 /// Plain counts since the start, one set a shard.
@@ -17,13 +19,32 @@ pub struct Counters {
     pub messages_in: u64,
     /// Updates that came from owners for this shard's listeners.
     pub updates_in: u64,
-    /// Updates queued to subscribers.
+    /// Updates queued to subscribers, or written to them where they waited as marks.
     pub deliveries: u64,
+    /// Updates left out because the subscriber had not taken an earlier one yet.
+    pub skipped_slow: u64,
+    /// Updates left out because the subscriber asked for an interval.
+    pub skipped_rate: u64,
+    /// Updates left out because they had become too old.
+    pub skipped_stale: u64,
+    /// Connections whose queue was full, so that their updates began to wait as marks.
+    pub slow_entered: u64,
+    /// Those of them that have caught up.
+    pub slow_left: u64,
     /// Ends by [`Disconnect::ordinal`](super::disconnect::Disconnect::ordinal).
     pub disconnects: [u64; LABELS],
 }
 
 impl Counters {
+    /// Counts updates that were left out.
+    pub(super) fn add_skipped(&mut self, why: SkipWhy, count: u64) {
+        *match why {
+            SkipWhy::Slow => &mut self.skipped_slow,
+            SkipWhy::Rate => &mut self.skipped_rate,
+            SkipWhy::Stale => &mut self.skipped_stale,
+        } += count;
+    }
+
     /// Adds another shard's.
     pub fn add(&mut self, other: &Counters) {
         let Counters {
@@ -34,6 +55,11 @@ impl Counters {
             messages_in,
             updates_in,
             deliveries,
+            skipped_slow,
+            skipped_rate,
+            skipped_stale,
+            slow_entered,
+            slow_left,
             disconnects,
         } = other;
         self.opened += opened;
@@ -43,6 +69,11 @@ impl Counters {
         self.messages_in += messages_in;
         self.updates_in += updates_in;
         self.deliveries += deliveries;
+        self.skipped_slow += skipped_slow;
+        self.skipped_rate += skipped_rate;
+        self.skipped_stale += skipped_stale;
+        self.slow_entered += slow_entered;
+        self.slow_left += slow_left;
         for (sum, count) in self.disconnects.iter_mut().zip(disconnects) {
             *sum += count;
         }

@@ -77,7 +77,8 @@ impl Engine {
                         .fan_out(topic.members(variant), &update, variant);
                     self.counters.deliveries += u64::from(taken);
                 }
-                topic.last = Some(update);
+                topic.last = Some(update.clone());
+                self.serve_aside(id, &update);
             }
             Delivery::Joined {
                 listener,

@@ -9,19 +9,25 @@
 //! [`poll_dirty`](Engine::poll_dirty) a [`poll_write`](Engine::poll_write) answered by [`on_written`](Engine::on_written);
 //! then [`poll_socket`](Engine::poll_socket) until it is empty; then [`end_tick`](Engine::end_tick).
 
+#[cfg(test)]
+pub(crate) mod account;
 mod asks;
 mod census;
 mod closing;
 mod commands;
+mod conflate;
 mod conn;
 mod counters;
 mod deliveries;
 pub mod disconnect;
 mod http;
+mod marks;
 mod outbox;
 mod outlet;
+mod serve;
 mod session;
 pub mod settings;
+mod stale;
 mod subscribe;
 mod surge;
 #[cfg(test)]
@@ -50,7 +56,9 @@ pub use counters::Counters;
 use deliveries::{Inbox, Jam};
 use disconnect::Disconnect;
 use http::Answer;
+use marks::Marks;
 use outlet::Outlet;
+use serve::Offer;
 pub use settings::{Route, Settings, Target};
 use subscribe::Subscribe;
 use surge::Surge;
@@ -75,6 +83,10 @@ pub struct Engine {
     limits: Limits,
     now: Now,
     outlet: Outlet,
+    /// Updates that wait without their payload.
+    marks: Marks,
+    /// The marks in what was offered to a socket last.
+    offered: Vec<Offer>,
     hub: Hub,
     due: Due,
     surge: Surge,
@@ -121,6 +133,8 @@ impl Engine {
                 wall_us: 0,
             },
             outlet: Outlet::new(connections_max, settings.outbox_bytes_max),
+            marks: Marks::default(),
+            offered: Vec::new(),
             hub: Hub::new(shard, charter, connections_max * 4),
             due: Due::with_capacity(connections_max),
             surge: Surge::default(),
@@ -222,6 +236,7 @@ impl Engine {
     /// Time has passed. Carries out every deadline that is due.
     pub fn on_time(&mut self, now: Now) {
         self.now = now;
+        self.wake_marks();
         self.sweep();
         self.close_overflowed();
     }
@@ -318,38 +333,6 @@ impl Engine {
         self.outlet.has_dirty()
     }
 
-    /// What to offer to the connection's socket next; empty when nothing (more) waits. Then call [`Engine::on_flushed`].
-    pub fn poll_write(&mut self, id: ConnId) -> &[u8] {
-        self.outlet.offer(id.index)
-    }
-
-    /// The socket took `taken` of `offered` bytes. With less than all, the reactor waits until it is writable.
-    pub fn on_written(&mut self, now: Now, id: ConnId, offered: usize, taken: usize) {
-        self.counters.bytes_out += taken as u64;
-        self.outlet.advance(id.index, taken);
-        let conn = &mut self.outlet.conns[id.index as usize];
-        conn.last_sent = now.ms();
-        if taken < offered {
-            conn.flags |= flag::BLOCKED;
-            self.due
-                .set_earlier(id.index, now, self.settings.slow_timeout_ms);
-        }
-    }
-
-    /// All of a connection's output is written: the next step of one that is ending.
-    pub fn on_flushed(&mut self, id: ConnId) {
-        let conn = &mut self.outlet.conns[id.index as usize];
-        match conn.stage {
-            Stage::Parting => self.end_socket(id.index),
-            Stage::Failing if conn.has(flag::EOF) => self.end_socket(id.index),
-            Stage::Failing => {
-                conn.stage = Stage::Linger;
-                self.socket_ops.push((id, SocketOp::ShutdownWrite));
-            }
-            _ => {}
-        }
-    }
-
     /// The next thing to be done to a socket.
     pub fn poll_socket(&mut self) -> Option<(ConnId, SocketOp)> {
         self.socket_ops.pop()
@@ -358,7 +341,8 @@ impl Engine {
     /// When [`Engine::on_time`] is due next, microseconds on the monotonic clock.
     #[must_use]
     pub fn next_time_us(&self) -> u64 {
-        self.due.next_us()
+        let mark_us = self.marks.next_due_ms().map(|due_ms| due_ms * 1000);
+        self.due.next_us().min(mark_us.unwrap_or(u64::MAX))
     }
 
     /// Frees the records of connections that ended in this tick.

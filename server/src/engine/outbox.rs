@@ -47,6 +47,15 @@ impl Outbox {
     }
 }
 
+/// What becomes of a queued frame.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Fate {
+    Stays,
+    Goes,
+    /// Another frame takes its place; the caller has retained it.
+    Becomes(FrameId),
+}
+
 #[derive(Clone, Copy, Debug)]
 struct Node {
     frame: FrameId,
@@ -98,6 +107,68 @@ impl Nodes {
         let node = size_of::<Node>() as u64;
         ledger.outbox_bytes += self.live as u64 * node;
         ledger.spare_bytes += (self.nodes.len() - self.live) as u64 * node;
+    }
+
+    /// Appends a frame of which the socket has `written` bytes already; the outbox is empty.
+    pub(super) fn append_begun(
+        &mut self,
+        outbox: &mut Outbox,
+        frame: FrameId,
+        bytes: u32,
+        written: u32,
+    ) {
+        debug_assert!(
+            outbox.is_empty() && written < bytes,
+            "only the first frame of a queue has been begun"
+        );
+        self.append(outbox, frame, bytes);
+        outbox.written_bytes = written;
+    }
+
+    /// Asks of every frame that is not begun, within the first `bytes_max` bytes, what is to become of it.
+    pub(super) fn sift(
+        &mut self,
+        outbox: &mut Outbox,
+        frames: &mut Frames,
+        bytes_max: usize,
+        mut judge: impl FnMut(&Frames, FrameId) -> Fate,
+    ) {
+        let (mut before, mut at, mut seen) = (NONE, outbox.head, 0);
+        while at != NONE && seen < bytes_max {
+            let Node { frame, next } = self.nodes[at as usize];
+            let bytes = frames.bytes(frame).len();
+            seen += bytes;
+            let is_begun = before == NONE && outbox.written_bytes > 0;
+            let fate = if is_begun {
+                Fate::Stays
+            } else {
+                judge(frames, frame)
+            };
+            match fate {
+                Fate::Stays => before = at,
+                Fate::Becomes(other) => {
+                    let other_bytes = frames.bytes(other).len();
+                    outbox.charged_bytes = outbox.charged_bytes - bytes as u32 + other_bytes as u32;
+                    self.nodes[at as usize].frame = other;
+                    frames.release(frame);
+                    before = at;
+                }
+                Fate::Goes => {
+                    if before == NONE {
+                        outbox.head = next;
+                    } else {
+                        self.nodes[before as usize].next = next;
+                    }
+                    if next == NONE {
+                        outbox.tail = before;
+                    }
+                    outbox.charged_bytes -= bytes as u32 + FRAME_CHARGE_BYTES;
+                    frames.release(frame);
+                    self.free_node(at);
+                }
+            }
+            at = next;
+        }
     }
 
     /// The frames of an outbox, first to last.
@@ -160,6 +231,10 @@ impl Nodes {
         outbox.charged_bytes -= length as u32 + FRAME_CHARGE_BYTES;
         outbox.written_bytes = 0;
         frames.release(node.frame);
+        self.free_node(at);
+    }
+
+    fn free_node(&mut self, at: u32) {
         self.live -= 1;
         self.nodes[at as usize].next = self.free;
         self.free = at;
@@ -191,6 +266,37 @@ mod tests {
         nodes.advance(&mut outbox, &mut frames, 4);
         assert!(outbox.is_empty() && frames.is_empty());
         assert_eq!(outbox.charged_bytes(), 0);
+    }
+
+    #[test]
+    fn a_sifted_queue_keeps_its_order_its_charge_and_the_frame_that_was_begun() {
+        let lengths = [10, 20, 30, 40, 50];
+        let (mut nodes, mut frames, mut outbox) = filled(&lengths);
+        nodes.advance(&mut outbox, &mut frames, 3);
+        let other = frames.own(vec![1; 7].into());
+        frames.retain(other, 1);
+        nodes.sift(
+            &mut outbox,
+            &mut frames,
+            usize::MAX,
+            |frames, frame| match frames.bytes(frame).len() {
+                10 => unreachable!("the peer has a part of it"),
+                20 | 50 => Fate::Goes,
+                30 => Fate::Becomes(other),
+                _ => Fate::Stays,
+            },
+        );
+        let left: Vec<usize> = nodes
+            .frames(&outbox)
+            .map(|frame| frames.bytes(frame).len())
+            .collect();
+        assert_eq!((left, frames.len()), (vec![10, 7, 40], 3));
+        assert_eq!(outbox.charged_bytes(), 57 + 3 * FRAME_CHARGE_BYTES);
+        let last = frames.own(vec![2; 5].into());
+        frames.retain(last, 1);
+        nodes.append(&mut outbox, last, 5);
+        nodes.advance(&mut outbox, &mut frames, 7 + 7 + 40 + 5);
+        assert!(outbox.is_empty() && frames.is_empty());
     }
 
     #[test]

@@ -6,20 +6,30 @@ use fanfare_wire::event::DataKind;
 use slab::Slab;
 
 use super::conn::{Conn, flag};
-use super::outbox::Nodes;
+use super::outbox::{Fate, Nodes};
 use crate::hub::frames::{FrameId, Frames};
 use crate::hub::topics::Member;
 use crate::hub::update::{Update, Variant};
 use crate::ledger::Ledger;
 
 /// Up to this length a frame is copied beside others into one write; a longer one is written from where it lies.
-const COPY_BYTES_MAX: usize = 16 * 1024;
+pub(super) const COPY_BYTES_MAX: usize = 16 * 1024;
 /// How much is offered to a socket at once when frames are copied together.
-const WRITE_BYTES_MAX: usize = 64 * 1024;
+pub(super) const WRITE_BYTES_MAX: usize = 64 * 1024;
 
 /// What came in one tick has not been offered to the socket yet and says nothing about its reader, so it may exceed the
 /// outbox limit so many times. Not without bound: a few bytes of commands can ask for megabytes of answers.
 const UNOFFERED_FACTOR: u32 = 8;
+/// Answers, pings and snapshots for a connection whose socket takes nothing may exceed the limit so many times: what was
+/// full of updates must have room for a pong.
+const OWN_FACTOR: u32 = 2;
+
+/// What is to be queued: updates wait elsewhere when there is no room for them, a connection's own frames cannot.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Traffic {
+    Update,
+    Own,
+}
 
 /// The output side of a shard's connections.
 #[derive(Debug)]
@@ -33,7 +43,10 @@ pub(super) struct Outlet {
     dirty_at: usize,
     /// Connections whose outbox was full when something came for them; may name one twice.
     pub(super) overflowed: Vec<u32>,
-    scratch: Vec<u8>,
+    /// Members that the latest fan-out did not serve: each is to be looked at by itself.
+    pub(super) aside: Vec<Member>,
+    /// Where what is offered to a socket is put together.
+    pub(super) scratch: Vec<u8>,
     /// Somebody's output has reached the limit and not been offered yet: write before more is queued.
     pub(super) is_pressed: bool,
 }
@@ -48,29 +61,49 @@ impl Outlet {
             dirty: Vec::new(),
             dirty_at: 0,
             overflowed: Vec::new(),
+            aside: Vec::new(),
             scratch: Vec::new(),
             is_pressed: false,
         }
     }
 
-    /// Queues one form of `update` to every member of a column; returns how many took it.
+    /// Queues one form of `update` to every member of a column; returns how many took it. Those with options that
+    /// must be looked at, and those that are slow or whose queue is full, are put aside.
     pub(super) fn fan_out(
         &mut self,
         members: &[Member],
         update: &Arc<Update>,
         variant: Variant,
     ) -> u32 {
-        if members.is_empty() {
+        // Where nobody takes updates as they come, none need be encoded.
+        let Some(first_plain) = members.iter().position(|entry| !entry.is_special()) else {
+            self.aside.extend_from_slice(members);
             return 0;
-        }
+        };
+        let (special, members) = members.split_at(first_plain);
+        self.aside.extend_from_slice(special);
         let frame = self.frames.data(update.clone(), variant, DataKind::Update);
         let bytes = self.frames.bytes(frame).len() as u32;
         let mut taken = 0;
         for entry in members {
-            taken += u32::from(self.append(entry.member.0, frame, bytes));
+            if !entry.is_special() && self.append(entry.member.0, frame, bytes, Traffic::Update) {
+                taken += 1;
+            } else {
+                self.aside.push(*entry);
+            }
         }
         self.frames.retain(frame, taken);
         self.frames.drop_unheld(frame);
+        taken
+    }
+
+    /// Queues an update that was registered before to one connection. False: it is slow, or its queue is full.
+    pub(super) fn push_update(&mut self, index: u32, frame: FrameId) -> bool {
+        let bytes = self.frames.bytes(frame).len() as u32;
+        let taken = self.append(index, frame, bytes, Traffic::Update);
+        if taken {
+            self.frames.retain(frame, 1);
+        }
         taken
     }
 
@@ -95,8 +128,10 @@ impl Outlet {
     /// Queues a registered frame to one connection; one that nobody takes is freed.
     pub(super) fn push(&mut self, index: u32, frame: FrameId) {
         let bytes = self.frames.bytes(frame).len() as u32;
-        if self.append(index, frame, bytes) {
+        if self.append(index, frame, bytes, Traffic::Own) {
             self.frames.retain(frame, 1);
+        } else {
+            self.overflowed.push(index);
         }
         self.frames.drop_unheld(frame);
     }
@@ -172,7 +207,8 @@ impl Outlet {
         self.frames.count_into(ledger);
         self.nodes.count_into(ledger);
         let lists = self.dirty.capacity() + self.overflowed.capacity();
-        ledger.buffer_bytes += (self.scratch.capacity() + lists * size_of::<u32>()) as u64;
+        let aside = self.aside.capacity() * size_of::<Member>();
+        ledger.buffer_bytes += (self.scratch.capacity() + aside + lists * size_of::<u32>()) as u64;
     }
 
     /// Forgets all that waits for a connection.
@@ -184,17 +220,19 @@ impl Outlet {
         );
     }
 
-    fn append(&mut self, index: u32, frame: FrameId, bytes: u32) -> bool {
+    #[inline]
+    fn append(&mut self, index: u32, frame: FrameId, bytes: u32, traffic: Traffic) -> bool {
         let conn = &mut self.conns[index as usize];
         // What waited before decides, so that a message larger than the limit still reaches a reader that keeps up.
         let blocked = conn.flags & flag::BLOCKED != 0;
-        let limit_bytes = if blocked {
-            self.outbox_bytes_max
-        } else {
-            self.outbox_bytes_max.saturating_mul(UNOFFERED_FACTOR)
+        let factor = match (blocked, traffic) {
+            (false, _) => UNOFFERED_FACTOR,
+            (true, Traffic::Own) => OWN_FACTOR,
+            (true, Traffic::Update) => 1,
         };
-        if conn.outbox.charged_bytes() >= limit_bytes {
-            self.overflowed.push(index);
+        let limit_bytes = self.outbox_bytes_max.saturating_mul(factor);
+        let is_held = traffic == Traffic::Update && conn.flags & flag::SLOW != 0;
+        if is_held || conn.outbox.charged_bytes() >= limit_bytes {
             return false;
         }
         self.nodes.append(&mut conn.outbox, frame, bytes);
@@ -204,6 +242,34 @@ impl Outlet {
             self.dirty.push(index);
         }
         true
+    }
+
+    /// Leaves out of what waits for a connection whatever `judge` says.
+    pub(super) fn sift(&mut self, index: u32, judge: impl FnMut(&Frames, FrameId) -> Fate) {
+        let outbox = &mut self.conns[index as usize].outbox;
+        self.nodes
+            .sift(outbox, &mut self.frames, WRITE_BYTES_MAX, judge);
+    }
+
+    /// The frames that wait for a connection and are not begun, as far as the next write may come.
+    pub(super) fn waiting(&self, index: u32) -> impl Iterator<Item = FrameId> + '_ {
+        let outbox = &self.conns[index as usize].outbox;
+        let mut bytes = 0;
+        let near = self.nodes.frames(outbox).take_while(move |frame| {
+            let before = bytes;
+            bytes += self.frames.bytes(*frame).len();
+            before < WRITE_BYTES_MAX
+        });
+        near.skip(usize::from(outbox.written_bytes() > 0))
+    }
+
+    /// Queues the rest of a frame that the socket has `written` bytes of; nothing else waits. No limit applies.
+    pub(super) fn push_begun(&mut self, index: u32, frame: FrameId, written: usize) {
+        let bytes = self.frames.bytes(frame).len() as u32;
+        let outbox = &mut self.conns[index as usize].outbox;
+        self.nodes
+            .append_begun(outbox, frame, bytes, written as u32);
+        self.frames.retain(frame, 1);
     }
 
     /// Puts a connection on the list of those to write to, unless its socket is known to take nothing.

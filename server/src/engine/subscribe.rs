@@ -14,10 +14,11 @@ use fanfare_wire::event::{self, DataKind, GapWhy, Recovered, SubscribedTopic, To
 use fanfare_wire::topic;
 
 use super::Engine;
-use super::commands::{Fault, Known, judge_options};
+use super::commands::{Fault, Known};
 use super::conn::{ConnId, Door, Stage};
 use super::disconnect::Disconnect;
-use crate::hub::subs::{MemberId, SubOptions};
+use crate::hub::policy::SubOptions;
+use crate::hub::subs::MemberId;
 use crate::hub::topics::{Stage as TopicStage, TopicId};
 use crate::hub::update::Update;
 
@@ -101,12 +102,16 @@ impl Engine {
         Ok(())
     }
 
-    /// A room's connection subscribes to its topic as it comes in: no ack, no snapshot.
+    /// A room's connection subscribes to its topic as it comes in: no ack, no snapshot. What it left out it could not say, so
+    /// it leaves nothing out.
     pub(super) fn enter_room(&mut self, index: u32, name: &str) {
         let topic = self.hub.pin(name);
         let want = Want {
             topic,
-            options: SubOptions::default(),
+            options: SubOptions {
+                on_slow: OnSlow::Close,
+                ..SubOptions::default()
+            },
             snapshot: false,
             since: None,
             state: WantState::Wanted,
@@ -184,7 +189,6 @@ impl Engine {
                 "filters with '*' or '>' are not served by this version".into(),
             ));
         }
-        judge_options(&request.options)?;
         let conn = &self.outlet.conns[index as usize];
         let most = self.settings.subscriptions_max;
         if conn.subs.len() + conn.pending_topics >= most
@@ -211,6 +215,8 @@ impl Engine {
             options: SubOptions {
                 mode: options.mode.unwrap_or(Mode::All),
                 on_slow: options.on_slow.unwrap_or(OnSlow::Conflate),
+                min_interval_ms: options.min_interval_ms.unwrap_or(0),
+                max_stale_ms: options.max_stale_ms.unwrap_or(0),
             },
             snapshot: options.snapshot.unwrap_or(true),
             since: request
@@ -300,12 +306,12 @@ impl Engine {
 
     /// Makes the connection a member of one topic, unless it is one already or has thought better of it.
     fn grant_one(&mut self, index: u32, want: &Want, known: &mut Known) -> Granted {
-        let conn = &mut self.outlet.conns[index as usize];
-        let existing = known.find(&self.hub, conn.subs, want.topic);
+        let subs = self.outlet.conns[index as usize].subs;
+        let existing = known.find(&self.hub, subs, want.topic);
         let topic = &self.hub.topics[want.topic];
         let mut granted = Granted {
             name: topic.name.clone(),
-            seq: topic.seq,
+            seq: self.position(index, want.topic, topic.seq),
             last: topic.last.clone(),
             recovered: None,
             opening: Opening::Nothing,
@@ -313,8 +319,10 @@ impl Engine {
         match existing {
             _ if want.state == WantState::Cancelled => {}
             // A second subscription to the same topic changes its options; the stream goes on.
-            Some(sub) => self.hub.subs[sub].options = want.options,
+            Some(sub) => self.change_options(index, sub, want.options),
             None => {
+                let topic = &self.hub.topics[want.topic];
+                let conn = &mut self.outlet.conns[index as usize];
                 (granted.recovered, granted.opening) = want.opening(topic.seq, self.hub.epoch());
                 let (member, variant) = (MemberId(index), conn.door.variant());
                 let subs = &mut conn.subs;

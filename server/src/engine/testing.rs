@@ -16,6 +16,9 @@ use crate::hub::mail::{Mail, ShardId};
 
 pub(crate) const KEY: &str = "dGhlIHNhbXBsZSBub25jZQ==";
 
+/// What is [held](World::held) when nobody is there.
+pub(crate) const NOTHING: [usize; 9] = [0; 9];
+
 /// Engines, their clients, and the time.
 pub(crate) struct World {
     pub(crate) engines: Vec<Engine>,
@@ -265,8 +268,8 @@ impl World {
     }
 
     /// Everything that engines hold for connections; all zero when the last has left.
-    pub(crate) fn held(&self) -> [usize; 6] {
-        let mut held = [0; 6];
+    pub(crate) fn held(&self) -> [usize; NOTHING.len()] {
+        let mut held = NOTHING;
         for engine in &self.engines {
             let parts = [
                 engine.outlet.conns.len(),
@@ -275,6 +278,9 @@ impl World {
                 engine.hub.topics.len(),
                 engine.subscribes.len(),
                 engine.asks.len(),
+                engine.marks.len(),
+                engine.marks.waits(),
+                engine.hub.policies.len(),
             ];
             for (sum, part) in held.iter_mut().zip(parts) {
                 *sum += part;

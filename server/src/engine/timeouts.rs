@@ -168,15 +168,17 @@ impl Engine {
             }
             wait(settings.idle_timeout_ms - silent_ms);
         }
-        if conn.has(flag::BLOCKED) {
-            if unsent_ms >= settings.slow_timeout_ms {
+        if let Some(left_ms) = self.patience_left_ms(index) {
+            if left_ms == 0 {
                 self.begin_close(index, Disconnect::Slow);
                 return None;
             }
-            wait(settings.slow_timeout_ms - unsent_ms);
+            wait(left_ms);
         }
+        let conn = &self.outlet.conns[index as usize];
         let heartbeat_after_ms = spread(settings.heartbeat_ms, index);
-        if conn.door == Door::Ws && settings.heartbeat_ms > 0 && conn.outbox.is_empty() {
+        let is_idle = conn.outbox.is_empty() && !conn.has(flag::BLOCKED);
+        if conn.door == Door::Ws && settings.heartbeat_ms > 0 && is_idle {
             if unsent_ms >= heartbeat_after_ms {
                 let frame = self.heartbeat(shared);
                 self.outlet.push(index, frame);
@@ -206,6 +208,19 @@ impl Engine {
             }
         }
         Some(next_ms)
+    }
+
+    /// How much longer what is queued or marked may wait for the connection's socket; `None` when nothing does.
+    fn patience_left_ms(&mut self, index: u32) -> Option<u32> {
+        let conn = &self.outlet.conns[index as usize];
+        if conn.has(flag::BLOCKED) && !conn.outbox.is_empty() {
+            // Something may have been queued since the socket was tried last.
+            self.note_progress(index, 0);
+        }
+        let wait = self.outlet.conns[index as usize].wait;
+        let waited_ms = self.marks.waited_ms(wait, self.now.mono_us / 1000)?;
+        let waited_ms = u32::try_from(waited_ms).unwrap_or(u32::MAX);
+        Some(self.settings.slow_timeout_ms.saturating_sub(waited_ms))
     }
 
     fn ping(&mut self, shared: &mut Shared) -> FrameId {

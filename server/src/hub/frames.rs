@@ -19,6 +19,8 @@ pub struct FrameId(pub u32);
 enum Body {
     /// One form of an update, shared with all shards.
     Data(Arc<Update>, Variant, DataKind),
+    /// An update that is left out once it is older than so many milliseconds and there is a newer one.
+    Fading(Arc<Update>, Variant, u32),
     /// Bytes of this shard's own: acks, errors, pings.
     Own(Box<[u8]>),
     /// Unused; the next unused number.
@@ -55,6 +57,20 @@ impl Frames {
         self.insert(Body::Data(update, variant, kind))
     }
 
+    /// Registers an update that is left out when it has become older than `max_stale_ms` and there is a newer one.
+    pub fn fading(&mut self, update: Arc<Update>, variant: Variant, max_stale_ms: u32) -> FrameId {
+        self.insert(Body::Fading(update, variant, max_stale_ms))
+    }
+
+    /// The update and its greatest age in milliseconds, if the frame is one that may be left out.
+    #[must_use]
+    pub fn as_fading(&self, id: FrameId) -> Option<(&Arc<Update>, u32)> {
+        match &self.slots[id.0 as usize].body {
+            Body::Fading(update, _, max_stale_ms) => Some((update, *max_stale_ms)),
+            Body::Data(..) | Body::Own(_) | Body::Free(_) => None,
+        }
+    }
+
     /// Registers bytes of this shard's own, likewise.
     pub fn own(&mut self, bytes: Box<[u8]>) -> FrameId {
         self.insert(Body::Own(bytes))
@@ -65,6 +81,7 @@ impl Frames {
     pub fn bytes(&self, id: FrameId) -> &[u8] {
         match &self.slots[id.0 as usize].body {
             Body::Data(update, variant, kind) => update.frame(*variant, *kind),
+            Body::Fading(update, variant, _) => update.frame(*variant, DataKind::Update),
             Body::Own(bytes) => bytes,
             Body::Free(_) => unreachable!("an outbox names only live frames"),
         }
@@ -111,7 +128,7 @@ impl Frames {
         ledger.spare_bytes += (self.slots.len() as u64 - ledger.frames) * slot;
         let bytes = |slot: &Slot| match &slot.body {
             Body::Own(bytes) => bytes.len() as u64,
-            Body::Data(..) | Body::Free(_) => 0,
+            Body::Data(..) | Body::Fading(..) | Body::Free(_) => 0,
         };
         ledger.frame_bytes += ledger.frames * slot + self.slots.iter().map(bytes).sum::<u64>();
     }

@@ -9,6 +9,7 @@
 pub mod frames;
 pub mod mail;
 pub mod owner;
+pub mod policy;
 pub mod subs;
 pub mod topics;
 pub mod update;
@@ -18,7 +19,8 @@ use std::sync::Arc;
 
 use mail::{Outgoing, Request, ShardId, TopicRef};
 use owner::Owner;
-use subs::{MemberId, SubId, SubList, SubOptions, Subs};
+use policy::{Policies, SubOptions};
+use subs::{MemberId, SubId, SubList, Subs};
 use topics::{Stage, TopicId, Topics};
 use update::Variant;
 
@@ -59,6 +61,8 @@ pub struct Hub {
     pub topics: Topics,
     /// All subscriptions of this shard's members.
     pub subs: Subs,
+    /// What those subscriptions asked for beside the topic.
+    pub policies: Policies,
     /// Mail written since it was last taken.
     pub outgoing: Outgoing,
 }
@@ -72,6 +76,7 @@ impl Hub {
             owner: Owner::new(charter.epoch.clone(), charter.topics_per_owner_max),
             topics: Topics::default(),
             subs: Subs::with_capacity(subs_expected),
+            policies: Policies::default(),
             outgoing: Outgoing::new(charter.shards),
             charter,
         }
@@ -101,6 +106,7 @@ impl Hub {
         let mut ledger = Ledger::default();
         self.topics.count_into(&mut ledger);
         self.subs.count_into(&mut ledger);
+        self.policies.count_into(&mut ledger);
         self.owner.count_into(&mut ledger);
         ledger
     }
@@ -158,13 +164,39 @@ impl Hub {
         variant: Variant,
         options: SubOptions,
     ) -> SubId {
-        self.subs
-            .join(&mut self.topics[id], list, member, id, variant, options)
+        let policy = self.policies.hold(options);
+        let topic = &mut self.topics[id];
+        let sub = self.subs.join(topic, list, member, id, variant, policy);
+        if options.is_special() {
+            self.set_special(sub, true);
+        }
+        sub
+    }
+
+    /// What a subscription asked for beside the topic.
+    #[must_use]
+    pub fn options(&self, sub: SubId) -> SubOptions {
+        self.policies.options(self.subs[sub].policy())
+    }
+
+    /// Gives a subscription other options.
+    pub fn set_options(&mut self, sub: SubId, options: SubOptions) {
+        let policy = self.policies.hold(options);
+        self.policies.release(self.subs[sub].policy());
+        self.subs.set_policy(sub, policy);
+        self.set_special(sub, options.is_special());
+    }
+
+    /// Makes fan-outs look at a subscription before they queue to it, or not.
+    pub fn set_special(&mut self, sub: SubId, is_special: bool) {
+        let topic = &mut self.topics[self.subs[sub].topic];
+        self.subs.set_special(topic, sub, is_special);
     }
 
     /// Ends one subscription of the member that `list` belongs to.
     pub fn unsubscribe(&mut self, list: &mut SubList, sub: SubId) {
         let id = self.subs[sub].topic;
+        self.policies.release(self.subs[sub].policy());
         self.subs.leave(&mut self.topics[id], list, sub);
         self.leave_if_unused(id);
     }

@@ -2,8 +2,7 @@
 
 use std::ops::{Index, IndexMut};
 
-use fanfare_wire::command::{Mode, OnSlow};
-
+use super::policy::PolicyId;
 use super::topics::{Member, Topic, TopicId};
 use super::update::Variant;
 use crate::ledger::Ledger;
@@ -18,24 +17,6 @@ pub struct MemberId(pub u32);
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SubId(pub u32);
 
-/// What a subscriber asked for beside the topic.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct SubOptions {
-    /// Every update, or the latest.
-    pub mode: Mode,
-    /// What becomes of a subscriber that reads too slowly.
-    pub on_slow: OnSlow,
-}
-
-impl Default for SubOptions {
-    fn default() -> Self {
-        SubOptions {
-            mode: Mode::All,
-            on_slow: OnSlow::Conflate,
-        }
-    }
-}
-
 /// One subscription.
 #[derive(Clone, Copy, Debug)]
 pub struct Sub {
@@ -43,10 +24,8 @@ pub struct Sub {
     pub topic: TopicId,
     /// By whom.
     pub member: MemberId,
-    /// What the subscriber gets around a payload.
-    pub variant: Variant,
-    /// What else it asked for.
-    pub options: SubOptions,
+    /// What it gets, and how.
+    terms: Terms,
     /// Place in the topic's column.
     slot: u32,
     /// Next of the same member; in a free record, the next free one.
@@ -54,6 +33,36 @@ pub struct Sub {
 }
 
 const _: () = assert!(size_of::<Sub>() <= 24);
+
+/// The variant in the top two bits, the policy in the others: together they are 4 bytes, apart they would be 8.
+#[derive(Clone, Copy, Debug)]
+struct Terms(u32);
+
+impl Terms {
+    const POLICY_BITS: u32 = 30;
+
+    fn new(variant: Variant, policy: PolicyId) -> Terms {
+        debug_assert!(
+            policy.0 >> Self::POLICY_BITS == 0,
+            "there are no more policies than subscriptions, and far fewer than 2^30 of those"
+        );
+        Terms((variant as u32) << Self::POLICY_BITS | policy.0)
+    }
+}
+
+impl Sub {
+    /// What the subscriber gets around a payload.
+    #[must_use]
+    pub fn variant(&self) -> Variant {
+        Variant::ALL[(self.terms.0 >> Terms::POLICY_BITS) as usize]
+    }
+
+    /// What else it asked for.
+    #[must_use]
+    pub fn policy(&self) -> PolicyId {
+        PolicyId(self.terms.0 & ((1 << Terms::POLICY_BITS) - 1))
+    }
+}
 
 /// The subscriptions of one member: the head of a chain, 8 bytes.
 #[derive(Clone, Copy, Debug)]
@@ -150,19 +159,18 @@ impl Subs {
         member: MemberId,
         id: TopicId,
         variant: Variant,
-        options: SubOptions,
+        policy: PolicyId,
     ) -> SubId {
         let sub = SubId(if self.free == NONE {
             self.records.len() as u32
         } else {
             self.free
         });
-        let slot = topic.add(variant, Member { member, sub });
+        let slot = topic.add(variant, Member::new(member, sub, false));
         let record = Sub {
             topic: id,
             member,
-            variant,
-            options,
+            terms: Terms::new(variant, policy),
             slot,
             next: list.first,
         };
@@ -179,7 +187,7 @@ impl Subs {
 
     pub(super) fn leave(&mut self, topic: &mut Topic, list: &mut SubList, sub: SubId) {
         let record = self[sub];
-        if let Some(moved) = topic.remove(record.variant, record.slot, sub) {
+        if let Some(moved) = topic.remove(record.variant(), record.slot, sub) {
             self[moved].slot = record.slot;
         }
         self.unchain(list, sub, record.next);
@@ -191,6 +199,18 @@ impl Subs {
             self.records.clear();
             self.free = NONE;
         }
+    }
+
+    /// Changes a subscription's policy; the caller holds and releases.
+    pub(super) fn set_policy(&mut self, sub: SubId, policy: PolicyId) {
+        let record = &mut self[sub];
+        record.terms = Terms::new(record.variant(), policy);
+    }
+
+    /// Makes fan-outs look at the subscription before they queue to it, or not.
+    pub(super) fn set_special(&self, topic: &mut Topic, sub: SubId, is_special: bool) {
+        let record = &self[sub];
+        topic.set_special(record.variant(), record.slot, sub, is_special);
     }
 
     fn unchain(&mut self, list: &mut SubList, sub: SubId, next: u32) {

@@ -19,8 +19,34 @@ pub struct TopicId(pub u32);
 pub struct Member {
     /// Who.
     pub member: MemberId,
+    /// By which subscription, and in the top bit whether it must be looked at.
+    tagged: u32,
+}
+
+const SPECIAL: u32 = 1 << 31;
+
+impl Member {
+    /// A member by a subscription; a special one is not served without looking at its options.
+    #[must_use]
+    pub fn new(member: MemberId, sub: SubId, is_special: bool) -> Member {
+        debug_assert!(sub.0 & SPECIAL == 0, "subscriptions are fewer than 2^31");
+        Member {
+            member,
+            tagged: sub.0 | if is_special { SPECIAL } else { 0 },
+        }
+    }
+
     /// By which subscription.
-    pub sub: SubId,
+    #[must_use]
+    pub fn sub(self) -> SubId {
+        SubId(self.tagged & !SPECIAL)
+    }
+
+    /// Whether the subscription's options must be looked at before it is served.
+    #[must_use]
+    pub fn is_special(self) -> bool {
+        self.tagged & SPECIAL != 0
+    }
 }
 
 /// Whether the owner's stream has begun.
@@ -81,14 +107,27 @@ impl Topic {
         let column = &mut self.members[variant as usize];
         let gone = column.swap_remove(slot as usize);
         debug_assert_eq!(
-            gone.sub, sub,
+            gone.sub(),
+            sub,
             "the member we remove is where its back-pointer says"
         );
         // A topic that was once large gives its column back when it has become small.
         if column.capacity() > 64 && column.len() * 4 < column.capacity() {
             column.shrink_to(column.len() * 2);
         }
-        column.get(slot as usize).map(|moved| moved.sub)
+        column.get(slot as usize).map(|moved| moved.sub())
+    }
+
+    pub(super) fn set_special(
+        &mut self,
+        variant: Variant,
+        slot: u32,
+        sub: SubId,
+        is_special: bool,
+    ) {
+        let entry = &mut self.members[variant as usize][slot as usize];
+        debug_assert_eq!(entry.sub(), sub, "the back-pointer names the member");
+        *entry = Member::new(entry.member, sub, is_special);
     }
 }
 

@@ -19,6 +19,11 @@ pub enum Variant {
 /// How many variants there are: a topic keeps its members in one column each.
 pub const VARIANTS: usize = 2;
 
+impl Variant {
+    /// All of them, each in the place of its number.
+    pub const ALL: [Variant; VARIANTS] = [Variant::Json, Variant::Raw];
+}
+
 /// What a publisher sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Form {

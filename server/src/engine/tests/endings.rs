@@ -4,7 +4,7 @@ use fanfare_wire::frame::Opcode;
 
 use super::{publish, seqs, world};
 use crate::engine::settings::Settings;
-use crate::engine::testing::{Heard, World, masked, upgrade};
+use crate::engine::testing::{Heard, NOTHING, World, masked, upgrade};
 use crate::hub::mail::Mail;
 
 #[test]
@@ -76,7 +76,7 @@ fn the_close_handshake_works_from_both_sides() {
     world.send(client, &masked(Opcode::Close, &[0x03, 0xE9]));
     world.settle();
     assert!(world.clients[client].closed);
-    assert_eq!(world.held(), [0; 6]);
+    assert_eq!(world.held(), NOTHING);
 }
 
 #[test]
@@ -93,7 +93,7 @@ fn a_client_that_never_answers_a_close_is_cut_off() {
 }
 
 #[test]
-fn a_slow_reader_is_closed_with_4103_and_delays_nobody() {
+fn a_slow_reader_that_asked_for_it_is_closed_with_4103_and_delays_nobody() {
     let settings = Settings {
         outbox_bytes_max: 4096,
         ..Settings::default()
@@ -105,7 +105,10 @@ fn a_slow_reader_is_closed_with_4103_and_delays_nobody() {
         world.connect_ws(1),
     );
     for client in [slow, quick] {
-        world.say(client, r#"{"action":"subscribe","topics":["A"]}"#);
+        world.say(
+            client,
+            r#"{"action":"subscribe","topics":["A"],"on_slow":"close"}"#,
+        );
         world.heard(client);
     }
     // It takes half a frame and then nothing more.
@@ -262,7 +265,7 @@ fn a_full_server_says_503_and_when_to_come_back() {
     );
     world.end(client);
     world.settle();
-    assert_eq!(world.held(), [0; 6]);
+    assert_eq!(world.held(), NOTHING);
 }
 
 #[test]

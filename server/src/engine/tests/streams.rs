@@ -4,7 +4,7 @@ use fanfare_wire::frame::Opcode;
 
 use super::{publish, seqs, world};
 use crate::engine::settings::{Route, Settings};
-use crate::engine::testing::{Heard, World, masked, upgrade};
+use crate::engine::testing::{Heard, NOTHING, World, masked, upgrade};
 
 #[test]
 fn the_ack_comes_first_then_the_snapshot_of_its_seq_then_seq_plus_one() {
@@ -135,7 +135,7 @@ fn who_leaves_while_a_subscribe_is_pending_leaves_nothing_behind() {
     world.mail_stopped = false;
     world.settle();
     assert!(world.clients[subscriber].closed);
-    assert_eq!(world.held(), [0; 6]);
+    assert_eq!(world.held(), NOTHING);
 }
 
 #[test]
@@ -386,7 +386,7 @@ fn a_topic_that_was_refused_can_be_asked_for_again_while_others_wait() {
     );
     world.end(client);
     world.settle();
-    assert_eq!(world.held(), [0; 6]);
+    assert_eq!(world.held(), NOTHING);
 }
 
 #[test]

@@ -1,0 +1,209 @@
+//! What becomes of an update for a member that a flat fan-out must not serve: queue it, hold it as a mark, or close.
+//!
+//! Called for those whose options ask for it (`mode: latest`, an interval, a greatest age), and for those that read too
+//! slowly. The order of a topic's updates on a connection stands on one rule: while a mark of a topic exists, its
+//! updates go nowhere else, and marks are written only when nothing is queued.
+
+use std::sync::Arc;
+
+use fanfare_wire::command::OnSlow;
+use fanfare_wire::event::{DataKind, SkipWhy};
+
+use super::Engine;
+use super::conn::flag;
+use super::marks::{Held, MarkId};
+use crate::hub::frames::FrameId;
+use crate::hub::policy::SubOptions;
+use crate::hub::subs::SubId;
+use crate::hub::topics::{Member, TopicId};
+use crate::hub::update::{Update, Variant};
+
+/// The frame that the last of them was given: most of those put aside have the same options.
+#[derive(Default)]
+pub(super) struct LastFrame(Option<(Variant, u32, FrameId)>);
+
+impl Engine {
+    /// Serves the members that the fan-outs of `update` have put aside.
+    pub(super) fn serve_aside(&mut self, topic: TopicId, update: &Arc<Update>) {
+        let mut aside = std::mem::take(&mut self.outlet.aside);
+        let mut last = LastFrame::default();
+        for member in aside.drain(..) {
+            self.serve_one(member, topic, update, &mut last);
+        }
+        self.drop_last(&mut last);
+        self.outlet.aside = aside;
+    }
+
+    fn serve_one(
+        &mut self,
+        member: Member,
+        topic: TopicId,
+        update: &Arc<Update>,
+        last: &mut LastFrame,
+    ) {
+        let (index, sub) = (member.member.0, member.sub());
+        let options = self.hub.options(sub);
+        let conn = &self.outlet.conns[index as usize];
+        let is_marked = conn.wait.is_some() && self.marks.find(index, topic).is_some();
+        if !is_marked && !options.is_conflating() {
+            if member.is_special() && !options.is_special() {
+                // It had a mark when its options became plain, and the mark has been served.
+                self.hub.set_special(sub, false);
+            }
+            let frame = self.frame_for(index, options, update, last);
+            if self.outlet.push_update(index, frame) {
+                self.counters.deliveries += 1;
+                return;
+            }
+            if options.on_slow == OnSlow::Close {
+                return self.outlet.overflowed.push(index);
+            }
+            self.enter_slow(index);
+        }
+        self.hold(index, topic, sub, options, update.seq);
+    }
+
+    /// Notes the update; its value will be read from the topic.
+    fn hold(&mut self, index: u32, topic: TopicId, sub: SubId, options: SubOptions, seq: u64) {
+        let conn = &mut self.outlet.conns[index as usize];
+        let keeps_up = conn.flags & (flag::BLOCKED | flag::SLOW) == 0;
+        let held = Held {
+            conn: index,
+            topic,
+            sub,
+            seq,
+            why: if keeps_up && options.min_interval_ms > 0 {
+                SkipWhy::Rate
+            } else {
+                SkipWhy::Slow
+            },
+        };
+        if self
+            .marks
+            .hold(&mut conn.wait, held, self.now.mono_us / 1000)
+        {
+            self.outlet.mark(index);
+        }
+    }
+
+    /// The registered frame of an update for one connection and its options.
+    fn frame_for(
+        &mut self,
+        index: u32,
+        options: SubOptions,
+        update: &Arc<Update>,
+        last: &mut LastFrame,
+    ) -> FrameId {
+        let conn = &mut self.outlet.conns[index as usize];
+        let (variant, max_stale_ms) = (conn.door.variant(), options.max_stale_ms);
+        if max_stale_ms > 0 {
+            conn.flags |= flag::FADING;
+        }
+        match last.0 {
+            Some((known, ms, frame)) if (known, ms) == (variant, max_stale_ms) => return frame,
+            _ => self.drop_last(last),
+        }
+        let frames = &mut self.outlet.frames;
+        let frame = if max_stale_ms > 0 {
+            frames.fading(update.clone(), variant, max_stale_ms)
+        } else {
+            frames.data(update.clone(), variant, DataKind::Update)
+        };
+        // Held here, too, until the next one is made.
+        frames.retain(frame, 1);
+        last.0 = Some((variant, max_stale_ms, frame));
+        frame
+    }
+
+    fn drop_last(&mut self, last: &mut LastFrame) {
+        if let Some((_, _, frame)) = last.0.take() {
+            self.outlet.frames.release(frame);
+        }
+    }
+
+    /// The connection's queue is full: from now on its updates wait as marks, until all that waits is written.
+    fn enter_slow(&mut self, index: u32) {
+        let conn = &mut self.outlet.conns[index as usize];
+        if !conn.has(flag::SLOW) {
+            conn.flags |= flag::SLOW;
+            self.counters.slow_entered += 1;
+            tracing::debug!(conn = index, "slow: its updates wait as marks");
+        }
+    }
+
+    /// All of the connection's output is written, and no mark is ready.
+    pub(super) fn leave_slow(&mut self, index: u32) {
+        let conn = &mut self.outlet.conns[index as usize];
+        if conn.has(flag::SLOW) {
+            self.counters.slow_left += 1;
+            tracing::debug!(conn = index, "no longer slow");
+        }
+        conn.flags &= !(flag::SLOW | flag::FADING);
+        self.marks.release(&mut conn.wait);
+    }
+
+    /// Gives a subscription other options, from the next update on; an interval under way is shortened or lengthened.
+    pub(super) fn change_options(&mut self, index: u32, sub: SubId, options: SubOptions) {
+        let old = self.hub.options(sub);
+        self.hub.set_options(sub, options);
+        let Some(id) = self.mark_of(index, self.hub.subs[sub].topic) else {
+            return;
+        };
+        // Updates must go on to the mark until it is served.
+        self.hub.set_special(sub, true);
+        let wait = self.outlet.conns[index as usize].wait;
+        let intervals = (old.min_interval_ms, options.min_interval_ms);
+        let now_ms = self.now.mono_us / 1000;
+        if self.marks.retune(wait, id, intervals, now_ms) {
+            self.outlet.mark(index);
+        } else {
+            self.release_idle(index);
+        }
+    }
+
+    /// Where the connection stands in a topic that stands at `seq`: the last that it was sent, or is queued for it.
+    pub(super) fn position(&self, index: u32, topic: TopicId, seq: u64) -> u64 {
+        let mark = self.mark_of(index, topic).map(|id| self.marks.get(id));
+        mark.filter(|mark| mark.first > 0)
+            .map_or(seq, |mark| mark.first - 1)
+    }
+
+    /// What a connection has still to hear of a topic is no longer wanted.
+    pub(super) fn forget_mark(&mut self, index: u32, topic: TopicId) {
+        if let Some(id) = self.mark_of(index, topic) {
+            let wait = self.outlet.conns[index as usize].wait;
+            self.marks.remove(wait, id);
+            self.release_idle(index);
+        }
+    }
+
+    /// Marks that have rested long enough become ready.
+    pub(super) fn wake_marks(&mut self) {
+        let now_ms = self.now.mono_us / 1000;
+        while let Some(id) = self.marks.pop_due(now_ms) {
+            let index = self.marks.get(id).conn;
+            let wait = self.outlet.conns[index as usize].wait;
+            if self.marks.end_rest(wait, id, now_ms) {
+                self.outlet.mark(index);
+            } else {
+                self.release_idle(index);
+            }
+        }
+    }
+
+    /// A mark has gone, and it may have been the last thing that the connection waited for.
+    fn release_idle(&mut self, index: u32) {
+        let conn = &mut self.outlet.conns[index as usize];
+        if conn.outbox.is_empty() {
+            self.marks.release(&mut conn.wait);
+        }
+    }
+
+    fn mark_of(&self, index: u32, topic: TopicId) -> Option<MarkId> {
+        let conn = &self.outlet.conns[index as usize];
+        conn.wait
+            .is_some()
+            .then(|| self.marks.find(index, topic))
+            .flatten()
+    }
+}

@@ -1,0 +1,112 @@
+//! `max_stale_ms`: what has grown old in the queue, and has been superseded, is left out and named by a skip.
+//!
+//! Only connections that have had such an update queued are looked at, and only when their socket is to be written to
+//! after it had stopped. The newest value of a topic is never left out, however old it is.
+
+use std::sync::Arc;
+
+use fanfare_wire::event::{self, SkipWhy};
+use fanfare_wire::frame::{self, Opcode};
+
+use super::Engine;
+use super::conn::Door;
+use super::outbox::Fate;
+use crate::hub::frames::{FrameId, Frames};
+use crate::hub::topics::Topics;
+use crate::hub::update::Update;
+
+/// Seqs of one topic, one after the other, that are left out together.
+struct Run {
+    topic: Arc<str>,
+    from: u64,
+    to: u64,
+    /// The skip that takes the last one's place; none on `/raw`.
+    skip: Option<FrameId>,
+}
+
+impl Engine {
+    /// Looks through what the next write may come to.
+    pub(super) fn leave_out_stale(&mut self, index: u32) {
+        let wall_us = self.now.wall_us;
+        let is_stale = |topics: &Topics, frames: &Frames, frame| {
+            frames.as_fading(frame).is_some_and(|(update, ms)| {
+                wall_us.saturating_sub(update.ts_us) > i64::from(ms) * 1000
+                    && is_superseded(topics, update)
+            })
+        };
+        let mut runs: Vec<Run> = Vec::new();
+        for frame in self.outlet.waiting(index) {
+            if is_stale(&self.hub.topics, &self.outlet.frames, frame)
+                && let Some((update, _)) = self.outlet.frames.as_fading(frame)
+            {
+                add(&mut runs, update);
+            }
+        }
+        if runs.is_empty() {
+            return;
+        }
+        self.put_skips(index, &mut runs);
+        let topics = &self.hub.topics;
+        self.outlet.sift(index, |frames, frame| {
+            let Some((update, _)) = frames.as_fading(frame) else {
+                return Fate::Stays;
+            };
+            if !is_stale(topics, frames, frame) {
+                return Fate::Stays;
+            }
+            let run = runs.iter().find(|run| run.covers(update));
+            match run {
+                Some(Run {
+                    to,
+                    skip: Some(skip),
+                    ..
+                }) if *to == update.seq => Fate::Becomes(*skip),
+                _ => Fate::Goes,
+            }
+        });
+    }
+
+    /// Registers the skip of each run, once held by the place it will take.
+    fn put_skips(&mut self, index: u32, runs: &mut [Run]) {
+        let says_skips = self.outlet.conns[index as usize].door == Door::Ws;
+        for run in runs {
+            self.counters
+                .add_skipped(SkipWhy::Stale, run.to - run.from + 1);
+            if !says_skips {
+                continue;
+            }
+            self.text.clear();
+            event::put_skip(&mut self.text, &run.topic, run.from, run.to, SkipWhy::Stale);
+            self.frame.clear();
+            frame::put_frame(&mut self.frame, Opcode::Text, &self.text);
+            let skip = self.outlet.frames.own(self.frame.as_slice().into());
+            self.outlet.frames.retain(skip, 1);
+            run.skip = Some(skip);
+        }
+    }
+}
+
+impl Run {
+    fn covers(&self, update: &Update) -> bool {
+        (self.from..=self.to).contains(&update.seq) && self.topic == update.topic
+    }
+}
+
+fn is_superseded(topics: &Topics, update: &Update) -> bool {
+    topics
+        .find(&update.topic)
+        .is_some_and(|topic| topics[topic].seq > update.seq)
+}
+
+fn add(runs: &mut Vec<Run>, update: &Update) {
+    let follows = |run: &&mut Run| run.to + 1 == update.seq && run.topic == update.topic;
+    match runs.iter_mut().find(follows) {
+        Some(run) => run.to = update.seq,
+        None => runs.push(Run {
+            topic: update.topic.clone(),
+            from: update.seq,
+            to: update.seq,
+            skip: None,
+        }),
+    }
+}
