@@ -19,6 +19,8 @@ pub(crate) struct Standing {
     pub(crate) delivered: Vec<u64>,
     /// The skips that came.
     pub(crate) skips: Vec<(u64, u64, Option<SkipWhy>)>,
+    /// The value of the last update.
+    pub(crate) value: String,
     /// The last thing said was a skip.
     is_open: bool,
 }
@@ -59,6 +61,7 @@ impl Account {
                 assert_eq!(standing.at + 1, data.seq, "no hole, no repeat: {text}");
                 (standing.at, standing.is_open) = (data.seq, false);
                 standing.delivered.push(data.seq);
+                standing.value = data.data.into();
             }
             Ok(Event::Skip {
                 topic,

@@ -39,6 +39,8 @@ pub(crate) struct Client {
     pub(crate) window: Option<usize>,
     /// What it has taken.
     pub(crate) taken: Vec<u8>,
+    /// Keeps a frame of which only a part has come.
+    reader: Reader,
     pub(crate) half_closed: bool,
     pub(crate) closed: bool,
 }
@@ -86,6 +88,7 @@ impl World {
             id,
             window: None,
             taken: Vec::new(),
+            reader: Reader::default(),
             half_closed: false,
             closed: false,
         };
@@ -242,7 +245,7 @@ impl World {
         };
         let mut taken = std::mem::take(&mut self.clients[client].taken);
         let mut heard = Vec::new();
-        let (mut reader, mut input) = (Reader::default(), &mut taken[..]);
+        let (reader, mut input) = (&mut self.clients[client].reader, &mut taken[..]);
         while let Some(item) = reader
             .next(&limits, &mut input)
             .expect("the server keeps the protocol")
