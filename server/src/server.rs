@@ -57,6 +57,7 @@ pub fn run(config: &Config) -> anyhow::Result<ExitCode> {
         listen: listen.clone(),
         connections_max: config.max_connections,
         shard_connections_max: division.shard_connections_max,
+        notsent_lowat: config.notsent_lowat,
         close_timeout_ms: config.settings.close_timeout_ms,
     };
     end_on_signals(&mesh)?;
@@ -80,6 +81,7 @@ fn probe(config: &Config) -> anyhow::Result<Vec<Listen>> {
             backlog: config.backlog,
             recv_buffer: config.recv_buffer,
             send_buffer: config.send_buffer,
+            user_timeout_ms: config.user_timeout_ms,
         };
         let bound = listen
             .probe()
@@ -260,6 +262,11 @@ fn report(total: &Counters) {
         messages_in = total.messages_in,
         updates_in = total.updates_in,
         deliveries = total.deliveries,
+        skipped_slow = total.skipped_slow,
+        skipped_rate = total.skipped_rate,
+        skipped_stale = total.skipped_stale,
+        slow_entered = total.slow_entered,
+        slow_left = total.slow_left,
         bytes_in = total.bytes_in,
         bytes_out = total.bytes_out,
         disconnects = reasons.join(", "),

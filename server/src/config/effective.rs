@@ -17,6 +17,8 @@ impl Config {
             backlog: Some(self.backlog),
             recv_buffer: self.recv_buffer.map(|bytes| Bytes(bytes.into())),
             send_buffer: self.send_buffer.map(|bytes| Bytes(bytes.into())),
+            notsent_lowat: Some(Bytes(self.notsent_lowat.into())),
+            user_timeout: Some(Millis(self.user_timeout_ms)),
             route: routes.to_vec(),
             echo: Some(settings.echo),
             replay: replay.map(|replay| {

@@ -17,6 +17,7 @@ impl Config {
     /// One sentence that names the flag and the bound.
     pub fn from_options(options: &Options) -> anyhow::Result<Config> {
         let default = Config::default();
+        let notsent_lowat = given_or(options.notsent_lowat, default.notsent_lowat.into());
         let config = Config {
             listen: if options.listen.is_empty() {
                 default.listen
@@ -29,6 +30,9 @@ impl Config {
             backlog: options.backlog.unwrap_or(default.backlog),
             recv_buffer: kernel_buffer("recv-buffer", options.recv_buffer)?,
             send_buffer: kernel_buffer("send-buffer", options.send_buffer)?,
+            notsent_lowat: size("notsent-lowat", notsent_lowat, 0..=1 << 30)? as u32,
+            user_timeout_ms: (options.user_timeout)
+                .map_or(default.user_timeout_ms, |millis| millis.0),
             log: options.log_format.unwrap_or_default(),
             log_level: options.log_level.unwrap_or_default(),
             replay: feeds::replay(options)?,
@@ -36,6 +40,7 @@ impl Config {
         };
         check_network(&config)?;
         check_timeouts(&config.settings)?;
+        check_user_timeout(&config)?;
         Ok(config)
     }
 }
@@ -166,6 +171,18 @@ fn check_timeouts(settings: &Settings) -> anyhow::Result<()> {
     Ok(())
 }
 
+/// The kernel also counts the time in which a living peer reads nothing, and ends the connection without a word.
+fn check_user_timeout(config: &Config) -> anyhow::Result<()> {
+    let (user, slow) = (config.user_timeout_ms, config.settings.slow_timeout_ms);
+    ensure!(
+        user == 0 || user > slow,
+        "user-timeout ({}) must be longer than slow-timeout ({}), or slow readers are cut off before they are told",
+        Millis(user),
+        Millis(slow)
+    );
+    Ok(())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -278,6 +295,10 @@ mod tests {
                 "ping-interval (75s) and a quarter more must be a second below idle-timeout (75s)",
             ),
             (&["--close-timeout=0"], "close-timeout must be above zero"),
+            (
+                &["--slow-timeout=2m"],
+                "user-timeout (1m) must be longer than slow-timeout (2m)",
+            ),
             (&["--speed=2"], "speed does nothing without replay"),
             (&["--sim-rate=2"], "sim-rate does nothing without sim"),
             (

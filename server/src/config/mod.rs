@@ -38,6 +38,10 @@ pub struct Config {
     pub recv_buffer: Option<u32>,
     /// The kernel's send buffer of a connection, bytes; `None` = the kernel's choice.
     pub send_buffer: Option<u32>,
+    /// Unsent bytes with which the socket of a connection that wants newest values takes no more; 0 = up to its send buffer.
+    pub notsent_lowat: u32,
+    /// Milliseconds after which output that is not acknowledged ends a connection; 0 = the kernel's choice.
+    pub user_timeout_ms: u32,
     /// How log lines look.
     pub log: LogFormat,
     /// What is logged.
@@ -58,6 +62,8 @@ impl Default for Config {
             backlog: 4096,
             recv_buffer: None,
             send_buffer: None,
+            notsent_lowat: 16_384,
+            user_timeout_ms: 60_000,
             log: LogFormat::default(),
             log_level: LogLevel::default(),
             replay: None,

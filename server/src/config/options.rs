@@ -43,6 +43,16 @@ pub struct Options {
     #[arg(long, value_name = "SIZE", help_heading = "Network")]
     pub send_buffer: Option<Bytes>,
 
+    /// Unsent bytes with which the kernel takes no more for a connection that wants newest values, so that what
+    /// waits can be replaced by newer ones; 0 = as much as its send buffer holds [default: 16k]
+    #[arg(long, value_name = "SIZE", help_heading = "Network")]
+    pub notsent_lowat: Option<Bytes>,
+
+    /// Output that a peer's host does not acknowledge for so long ends the connection; 0 = the kernel's own
+    /// limit, some 15 minutes [default: 1m]
+    #[arg(long, value_name = "DURATION", help_heading = "Timeouts")]
+    pub user_timeout: Option<Millis>,
+
     /// A path of your own, such as /stocks=/raw or /document/*=/room/document.*; may be repeated
     #[arg(long, value_name = "PATH=TARGET", help_heading = "Endpoints")]
     #[serde(
@@ -113,7 +123,7 @@ pub struct Options {
     #[arg(long, value_name = "N", help_heading = "Limits")]
     pub max_topics: Option<u32>,
 
-    /// Output that may wait for one connection before it is closed as too slow [default: 1m]
+    /// Output that may wait for one connection before its updates are conflated, or it is closed [default: 1m]
     #[arg(long, value_name = "SIZE", help_heading = "Limits")]
     pub max_outbox_bytes: Option<Bytes>,
 
@@ -137,7 +147,7 @@ pub struct Options {
     #[arg(long, value_name = "DURATION", help_heading = "Timeouts")]
     pub heartbeat: Option<Millis>,
 
-    /// A connection that takes none of its waiting output for so long is closed [default: 30s]
+    /// A connection whose newest values wait for so long is closed as too slow [default: 30s]
     #[arg(long, value_name = "DURATION", help_heading = "Timeouts")]
     pub slow_timeout: Option<Millis>,
 

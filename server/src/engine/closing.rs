@@ -69,7 +69,7 @@ impl Engine {
             return;
         }
         conn.stage = Stage::Gone;
-        self.socket_ops.push((id, SocketOp::Close));
+        self.socket_ops.push_back((id, SocketOp::Close));
         self.gone.push(index);
     }
 

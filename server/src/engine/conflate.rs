@@ -9,9 +9,9 @@ use std::sync::Arc;
 use fanfare_wire::command::OnSlow;
 use fanfare_wire::event::{DataKind, SkipWhy};
 
-use super::Engine;
 use super::conn::flag;
 use super::marks::{Held, MarkId};
+use super::{Engine, SocketOp};
 use crate::hub::frames::FrameId;
 use crate::hub::policy::SubOptions;
 use crate::hub::subs::SubId;
@@ -127,23 +127,42 @@ impl Engine {
         if !conn.has(flag::SLOW) {
             conn.flags |= flag::SLOW;
             self.counters.slow_entered += 1;
+            self.keep_fresh(index, true);
             tracing::debug!(conn = index, "slow: its updates wait as marks");
         }
     }
 
     /// All of the connection's output is written, and no mark is ready.
     pub(super) fn leave_slow(&mut self, index: u32) {
-        let conn = &mut self.outlet.conns[index as usize];
-        if conn.has(flag::SLOW) {
+        if self.outlet.conns[index as usize].has(flag::SLOW) {
             self.counters.slow_left += 1;
+            self.keep_fresh(index, false);
             tracing::debug!(conn = index, "no longer slow");
         }
+        let conn = &mut self.outlet.conns[index as usize];
         conn.flags &= !(flag::SLOW | flag::FADING);
         self.marks.release(&mut conn.wait);
     }
 
+    /// A subscription with these options begins. Where it wants newest values, the kernel's buffer must not fill up with old ones;
+    /// who wants all is better off with a buffer that takes a burst.
+    pub(super) fn prepare_for(&mut self, index: u32, options: SubOptions) {
+        if options.is_special() && !self.outlet.conns[index as usize].has(flag::FRESH) {
+            self.keep_fresh(index, true);
+            self.outlet.conns[index as usize].flags |= flag::FRESH;
+        }
+    }
+
+    fn keep_fresh(&mut self, index: u32, on: bool) {
+        if !self.outlet.conns[index as usize].has(flag::FRESH) {
+            let id = self.id_of(index);
+            self.socket_ops.push_back((id, SocketOp::KeepFresh(on)));
+        }
+    }
+
     /// Gives a subscription other options, from the next update on; an interval under way is shortened or lengthened.
     pub(super) fn change_options(&mut self, index: u32, sub: SubId, options: SubOptions) {
+        self.prepare_for(index, options);
         let old = self.hub.options(sub);
         self.hub.set_options(sub, options);
         let Some(id) = self.mark_of(index, self.hub.subs[sub].topic) else {

@@ -97,6 +97,8 @@ pub(super) mod flag {
     pub(in crate::engine) const SLOW: u16 = 256;
     /// Something queued may be left out when it gets old.
     pub(in crate::engine) const FADING: u16 = 512;
+    /// It has had a subscription that wants newest values rather than all: its kernel takes little ahead.
+    pub(in crate::engine) const FRESH: u16 = 1024;
 }
 
 /// Input that is not yet a whole request or message.

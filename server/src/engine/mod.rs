@@ -39,6 +39,7 @@ mod model_test;
 #[cfg(test)]
 mod tests;
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 
 use fanfare_wire::frame::{self, Opcode};
@@ -72,6 +73,9 @@ const TICK_LETTERS_MAX: usize = 16 * 1024;
 pub enum SocketOp {
     /// End our side of the stream; what still comes in is read and thrown away.
     ShutdownWrite,
+    /// Whether the kernel is to take little ahead of what the peer reads, so that what waits can be replaced by newer values. A
+    /// matter of freshness: nothing depends on it.
+    KeepFresh(bool),
     /// Close it. The connection's record is freed at the end of the tick.
     Close,
 }
@@ -98,7 +102,7 @@ pub struct Engine {
     census: Option<Census>,
     /// The last page, and when it was made, microseconds on the monotonic clock.
     last_census: Option<(u64, Vec<u8>)>,
-    socket_ops: Vec<(ConnId, SocketOp)>,
+    socket_ops: VecDeque<(ConnId, SocketOp)>,
     /// Records to free at the end of the tick.
     gone: Vec<u32>,
     generation: u32,
@@ -142,7 +146,7 @@ impl Engine {
             asks: Slab::new(),
             census: None,
             last_census: None,
-            socket_ops: Vec::new(),
+            socket_ops: VecDeque::new(),
             gone: Vec::new(),
             generation: 0,
             inbox: Inbox::default(),
@@ -335,7 +339,7 @@ impl Engine {
 
     /// The next thing to be done to a socket.
     pub fn poll_socket(&mut self) -> Option<(ConnId, SocketOp)> {
-        self.socket_ops.pop()
+        self.socket_ops.pop_front()
     }
 
     /// When [`Engine::on_time`] is due next, microseconds on the monotonic clock.

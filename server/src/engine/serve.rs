@@ -77,7 +77,7 @@ impl Engine {
             Stage::Failing if conn.has(flag::EOF) => self.end_socket(id.index),
             Stage::Failing => {
                 conn.stage = Stage::Linger;
-                self.socket_ops.push((id, SocketOp::ShutdownWrite));
+                self.socket_ops.push_back((id, SocketOp::ShutdownWrite));
             }
             _ => {}
         }

@@ -321,6 +321,7 @@ impl Engine {
             // A second subscription to the same topic changes its options; the stream goes on.
             Some(sub) => self.change_options(index, sub, want.options),
             None => {
+                self.prepare_for(index, want.options);
                 let topic = &self.hub.topics[want.topic];
                 let conn = &mut self.outlet.conns[index as usize];
                 (granted.recovered, granted.opening) = want.opening(topic.seq, self.hub.epoch());

@@ -41,6 +41,8 @@ pub(crate) struct Client {
     pub(crate) taken: Vec<u8>,
     /// Keeps a frame of which only a part has come.
     reader: Reader,
+    /// Its kernel takes little ahead.
+    pub(crate) fresh: bool,
     pub(crate) half_closed: bool,
     pub(crate) closed: bool,
 }
@@ -89,6 +91,7 @@ impl World {
             window: None,
             taken: Vec::new(),
             reader: Reader::default(),
+            fresh: false,
             half_closed: false,
             closed: false,
         };
@@ -219,6 +222,7 @@ impl World {
             let client = client.expect("the engine closes only those who are there");
             match op {
                 SocketOp::ShutdownWrite => client.half_closed = true,
+                SocketOp::KeepFresh(on) => client.fresh = on,
                 SocketOp::Close => client.closed = true,
             }
         }

@@ -2,6 +2,7 @@
 
 use std::io;
 use std::net::{SocketAddr, TcpListener as StdListener};
+use std::time::Duration;
 
 use socket2::{Domain, Protocol, Socket, Type};
 
@@ -16,6 +17,9 @@ pub struct Listen {
     pub recv_buffer: Option<u32>,
     /// `SO_SNDBUF` of every connection, bytes.
     pub send_buffer: Option<u32>,
+    /// `TCP_USER_TIMEOUT` of every connection, milliseconds: output that its peer does not acknowledge for so long ends it. 0 = the
+    /// kernel's own patience, some 15 minutes.
+    pub user_timeout_ms: u32,
 }
 
 impl Listen {
@@ -51,6 +55,10 @@ impl Listen {
         if let Some(bytes) = self.send_buffer {
             socket.set_send_buffer_size(bytes as usize)?;
         }
+        if self.user_timeout_ms > 0 {
+            let timeout = Duration::from_millis(self.user_timeout_ms.into());
+            socket.set_tcp_user_timeout(Some(timeout))?;
+        }
         socket.bind(&self.address.into())?;
         socket.listen(self.backlog.min(i32::MAX as u32) as i32)?;
         socket.set_nonblocking(true)?;
@@ -82,6 +90,7 @@ mod tests {
             backlog: 16,
             recv_buffer: None,
             send_buffer: None,
+            user_timeout_ms: 0,
         }
     }
 
@@ -102,5 +111,22 @@ mod tests {
         // Shards of one server do share it.
         again.open().unwrap();
         drop(listener);
+    }
+
+    #[test]
+    fn what_is_set_on_a_listener_its_connections_inherit() {
+        let mut listen = Listen {
+            user_timeout_ms: 45_000,
+            ..listen("127.0.0.1:0")
+        };
+        listen.address = listen.probe().unwrap();
+        let listener = listen.open().unwrap();
+        let _client = std::net::TcpStream::connect(listen.address).unwrap();
+        // Loopback: the handshake is over when connect returns.
+        let (accepted, _) = listener.accept().unwrap();
+        let accepted = socket2::SockRef::from(&accepted);
+        let timeout = Duration::from_millis(45_000);
+        assert_eq!(accepted.tcp_user_timeout().unwrap(), Some(timeout));
+        assert!(accepted.tcp_nodelay().unwrap());
     }
 }

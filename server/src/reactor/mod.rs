@@ -16,6 +16,7 @@ use std::time::Duration;
 
 use mio::net::TcpStream;
 use mio::{Events, Interest, Poll, Token};
+use socket2::SockRef;
 
 use crate::clock::{Clock, Now};
 use crate::engine::{ConnId, Counters, Engine, SocketOp};
@@ -49,6 +50,9 @@ pub struct Plan {
     pub connections_max: usize,
     /// Most connections of this shard: what its table of open files has room for.
     pub shard_connections_max: usize,
+    /// `TCP_NOTSENT_LOWAT`, bytes, of connections that [want newest values](SocketOp::KeepFresh): with so much unsent their
+    /// socket takes no more. 0 = as much as the send buffer holds.
+    pub notsent_lowat: u32,
     /// How long a close handshake may take, milliseconds.
     pub close_timeout_ms: u32,
 }
@@ -377,6 +381,15 @@ impl Reactor {
         while let Some((id, op)) = self.engine.poll_socket() {
             let place = &mut self.streams[id.index as usize];
             match op {
+                SocketOp::KeepFresh(on) => {
+                    if let Some(stream) = place
+                        && self.plan.notsent_lowat > 0
+                    {
+                        let bytes = if on { self.plan.notsent_lowat } else { 0 };
+                        // Only a socket that has failed refuses it, and reading will say so.
+                        let _ = SockRef::from(&*stream).set_tcp_notsent_lowat(bytes);
+                    }
+                }
                 SocketOp::Close => {
                     // Dropping it closes it, and takes it off the poll: no other table holds it.
                     *place = None;

@@ -502,6 +502,26 @@ fn a_reader_of_the_latest_that_takes_nothing_is_closed() {
 }
 
 #[test]
+fn the_kernel_takes_little_ahead_for_who_wants_newest_values_or_is_slow() {
+    let mut world = narrow();
+    let (all, publisher, _) = pair(&mut world, r#"["a"]"#, "");
+    let (latest, ..) = pair(&mut world, r#"["a"]"#, r#","mode":"latest""#);
+    let fresh = |world: &World| [all, latest].map(|client| world.clients[client].fresh);
+    assert_eq!(fresh(&world), [false, true]);
+    for client in [all, latest] {
+        world.clients[client].window = Some(0);
+    }
+    publish(&mut world, publisher, "a", 100);
+    assert_eq!(fresh(&world), [true, true]);
+    for client in [all, latest] {
+        world.open_window(client, None);
+    }
+    assert_eq!(fresh(&world), [false, true]);
+    world.say(all, r#"{"action":"set","topics":["a"],"max_stale_ms":100}"#);
+    assert_eq!(fresh(&world), [true, true]);
+}
+
+#[test]
 fn resting_is_not_waiting_and_a_long_interval_closes_nobody() {
     let mut world = narrow();
     let (reader, publisher, mut account) =
