@@ -9,21 +9,18 @@
 //! connection that keeps up has nothing in them. They are bookkeeping alone: the engine's `conflate` decides what is held and
 //! `serve` writes it.
 
-use std::cmp::Reverse;
-use std::collections::{BinaryHeap, HashMap};
+use std::collections::HashMap;
 use std::hash::{BuildHasherDefault, Hasher};
 
 use fanfare_wire::event::SkipWhy;
 use slab::Slab;
 
+use super::timers::{Timer, Timers};
 use crate::hub::subs::SubId;
 use crate::hub::topics::TopicId;
 use crate::ledger::Ledger;
 
 const NONE: u32 = u32::MAX;
-
-/// Below so many timers, stale ones are not worth looking for.
-const TIMERS_KEPT: usize = 64;
 
 /// A mark's place in the table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -86,21 +83,13 @@ pub(super) struct Held {
     pub(super) why: SkipWhy,
 }
 
-/// When a mark has rested long enough. Stale when its mark is gone or has another time.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-struct Timer {
-    due_ms: u64,
-    conn: u32,
-    topic: u32,
-}
-
 /// All marks of a shard.
 #[derive(Debug, Default)]
 pub(super) struct Marks {
     marks: Slab<Mark>,
     by_key: HashMap<u64, u32, BuildHasherDefault<KeyHasher>>,
     waits: Slab<Wait>,
-    timers: BinaryHeap<Reverse<Timer>>,
+    timers: Timers,
     resting: usize,
 }
 
@@ -189,15 +178,14 @@ impl Marks {
 
     /// When the next mark has rested long enough, milliseconds on the monotonic clock.
     pub(super) fn next_due_ms(&self) -> Option<u64> {
-        self.timers.peek().map(|Reverse(timer)| timer.due_ms)
+        self.timers.next_due_ms()
     }
 
     /// Takes the next mark that has rested long enough; [`Marks::end_rest`] it.
     pub(super) fn pop_due(&mut self, now_ms: u64) -> Option<MarkId> {
-        while self.next_due_ms().is_some_and(|due_ms| due_ms <= now_ms) {
-            let Reverse(timer) = self.timers.pop()?;
+        while let Some(timer) = self.timers.pop_due(now_ms) {
             if let Some(id) = self.find(timer.conn, TopicId(timer.topic))
-                && timer.is_of(self.get(id))
+                && is_of(&timer, self.get(id))
             {
                 return Some(id);
             }
@@ -312,6 +300,7 @@ impl Marks {
     }
 
     /// How many marks there are.
+    #[cfg(test)]
     pub(super) fn len(&self) -> usize {
         self.marks.len()
     }
@@ -333,11 +322,11 @@ impl Marks {
         let record = size_of::<Mark>() + key;
         let used = self.marks.len() * record
             + self.waits.len() * size_of::<Wait>()
-            + self.timers.len() * size_of::<Timer>();
+            + self.timers.used_bytes();
         let held = self.marks.capacity() * size_of::<Mark>()
             + self.by_key.capacity() * key
             + self.waits.capacity() * size_of::<Wait>()
-            + self.timers.capacity() * size_of::<Timer>();
+            + self.timers.held_bytes();
         ledger.marks += self.marks.len() as u64;
         ledger.mark_bytes += used as u64;
         ledger.spare_bytes += held.saturating_sub(used) as u64;
@@ -406,25 +395,17 @@ impl Marks {
     }
 
     fn set_timer(&mut self, timer: Timer) {
-        // Whoever subscribes and unsubscribes in turn leaves stale timers; there are not many more of them than live ones.
-        if self.timers.len() >= TIMERS_KEPT.max(2 * self.resting) {
-            let mut timers = std::mem::take(&mut self.timers).into_vec();
-            timers.retain(|Reverse(timer)| {
-                self.find(timer.conn, TopicId(timer.topic))
-                    .is_some_and(|id| timer.is_of(self.get(id)))
-            });
-            timers.sort_unstable();
-            timers.dedup();
-            self.timers = timers.into();
-        }
-        self.timers.push(Reverse(timer));
+        let mut timers = std::mem::take(&mut self.timers);
+        timers.set(timer, self.resting, |timer| {
+            self.find(timer.conn, TopicId(timer.topic))
+                .is_some_and(|id| is_of(timer, self.get(id)))
+        });
+        self.timers = timers;
     }
 }
 
-impl Timer {
-    fn is_of(&self, mark: &Mark) -> bool {
-        mark.is_resting && mark.at_ms == self.due_ms
-    }
+fn is_of(timer: &Timer, mark: &Mark) -> bool {
+    mark.is_resting && mark.at_ms == timer.due_ms
 }
 
 fn key(conn: u32, topic: TopicId) -> u64 {
@@ -449,5 +430,121 @@ impl Hasher for KeyHasher {
 
     fn finish(&self) -> u64 {
         self.0
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use super::*;
+
+    const TOPICS: u32 = 7;
+
+    /// One connection's marks as a plain list: topic, first seq, and until when it rests.
+    type Naive = Vec<(u32, u64, Option<u64>)>;
+
+    fn held(topic: u32, seq: u64) -> Held {
+        Held {
+            conn: 3,
+            topic: TopicId(topic),
+            sub: SubId(0),
+            seq,
+            why: SkipWhy::Slow,
+        }
+    }
+
+    fn ready(marks: &Marks, wait: WaitId) -> Vec<(u32, u64)> {
+        let mark = |id| (marks.get(id).topic.0, marks.get(id).first);
+        marks.ready(wait).map(mark).collect()
+    }
+
+    /// The table against a list, through many random steps: the same marks, in the same order, at the same times.
+    #[test]
+    fn marks_are_those_of_a_plain_list() {
+        let mut random = fastrand::Rng::with_seed(7);
+        let (mut marks, mut wait, mut naive) = (Marks::default(), WaitId::NONE, Naive::new());
+        let mut seqs: BTreeMap<u32, u64> = BTreeMap::new();
+        for now_ms in 0..20_000_u64 {
+            let topic = random.u32(..TOPICS);
+            let at = naive.iter().position(|entry| entry.0 == topic);
+            match random.u32(..10) {
+                0..5 => {
+                    let seq = seqs.entry(topic).or_default();
+                    *seq += 1;
+                    marks.hold(&mut wait, held(topic, *seq), now_ms);
+                    match at {
+                        None => naive.push((topic, *seq, None)),
+                        Some(at) if naive[at].1 == 0 => naive[at].1 = *seq,
+                        Some(_) => {}
+                    }
+                }
+                5..8 => {
+                    let first = marks.ready(wait).next();
+                    if let Some(id) = first {
+                        let interval_ms = [0, 20][random.usize(..2)];
+                        marks.served(wait, id, now_ms * 1000, interval_ms);
+                        let at = naive.iter().position(|entry| entry.2.is_none()).unwrap();
+                        let (topic, ..) = naive.remove(at);
+                        if interval_ms > 0 {
+                            naive.push((topic, 0, Some(now_ms + 20)));
+                        }
+                    }
+                }
+                8 => {
+                    if let Some(at) = at {
+                        let id = marks.find(3, TopicId(topic)).unwrap();
+                        marks.remove(wait, id);
+                        naive.remove(at);
+                    }
+                }
+                _ => {
+                    marks.release(&mut wait);
+                    assert_eq!(wait.is_some(), !naive.is_empty());
+                }
+            }
+            while let Some(id) = marks.pop_due(now_ms) {
+                let topic = marks.get(id).topic.0;
+                let at = naive.iter().position(|entry| entry.0 == topic).unwrap();
+                let (_, first, due_ms) = naive.remove(at);
+                assert!(due_ms.is_some_and(|due_ms| due_ms <= now_ms));
+                assert_eq!(marks.end_rest(wait, id, now_ms), first > 0);
+                if first > 0 {
+                    naive.push((topic, first, None));
+                }
+            }
+            assert!(
+                naive.iter().all(|entry| entry.2 != Some(now_ms)),
+                "none is late"
+            );
+            let expected: Vec<(u32, u64)> = (naive.iter())
+                .filter(|entry| entry.2.is_none())
+                .map(|entry| (entry.0, entry.1))
+                .collect();
+            assert_eq!(ready(&marks, wait), expected);
+            assert_eq!(marks.len(), naive.len());
+        }
+        marks.clear(&mut wait);
+        assert_eq!((marks.len(), marks.waits(), marks.resting), (0, 0, 0));
+        assert!(marks.by_key.is_empty());
+    }
+
+    #[test]
+    fn the_oldest_that_waits_is_what_the_deadline_looks_at() {
+        let (mut marks, mut wait) = (Marks::default(), WaitId::NONE);
+        assert_eq!(marks.waited_ms(wait, 5), None);
+        marks.note_progress(&mut wait, 0, 300, 100);
+        assert_eq!(marks.waited_ms(wait, 150), Some(50));
+        // Another 300 were queued and 299 are out: the last of the first 300 still waits.
+        marks.note_progress(&mut wait, 299, 301, 200);
+        assert_eq!(marks.waited_ms(wait, 250), Some(150));
+        marks.note_progress(&mut wait, 1, 300, 300);
+        assert_eq!(marks.waited_ms(wait, 350), Some(50));
+        marks.hold(&mut wait, held(1, 1), 310);
+        marks.note_progress(&mut wait, 300, 0, 320);
+        assert_eq!(marks.waited_ms(wait, 350), Some(40));
+        let id = marks.find(3, TopicId(1)).unwrap();
+        marks.served(wait, id, 360_000, 10);
+        assert_eq!(marks.waited_ms(wait, 400), None, "to rest is not to wait");
     }
 }

@@ -33,6 +33,7 @@ mod surge;
 #[cfg(test)]
 pub(crate) mod testing;
 mod timeouts;
+mod timers;
 
 #[cfg(test)]
 mod model_test;
