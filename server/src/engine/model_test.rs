@@ -96,8 +96,8 @@ impl Model {
         }
     }
 
-    fn apply(&mut self, op: Op) {
-        match op {
+    fn apply(&mut self, op: &Op) {
+        match *op {
             Op::Connect(shard) if self.present.len() < 8 => {
                 let client = self.world.connect_ws(shard);
                 self.present.push((client, Account::default()));
@@ -191,8 +191,8 @@ impl Model {
             self.world.open_window(*client, None);
         }
         self.hear();
-        self.apply(Op::Pass(50));
-        self.apply(Op::Pass(50));
+        self.apply(&Op::Pass(50));
+        self.apply(&Op::Pass(50));
     }
 
     /// Whoever is subscribed stands where the publishers do, and all have the same newest value.
@@ -228,7 +228,7 @@ proptest! {
     ) {
         let mut model = Model::new();
         for op in ops {
-            model.apply(op);
+            model.apply(&op);
         }
         model.come_to_rest();
         model.check_rest();

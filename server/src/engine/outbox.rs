@@ -185,6 +185,7 @@ impl Nodes {
     }
 
     /// The socket took `taken` bytes off the front.
+    #[inline(always)]
     pub(super) fn advance(&mut self, outbox: &mut Outbox, frames: &mut Frames, mut taken: usize) {
         while taken > 0 {
             debug_assert!(

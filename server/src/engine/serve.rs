@@ -28,43 +28,60 @@ pub(super) struct Offer {
 impl Engine {
     /// What to offer to the connection's socket next; empty when nothing (more) waits. Then call [`Engine::on_flushed`].
     pub fn poll_write(&mut self, id: ConnId) -> &[u8] {
-        self.offered.clear();
-        let conn = &self.outlet.conns[id.index as usize];
-        if conn.wait.is_some() && conn.stage == Stage::Open {
-            if conn.has(flag::FADING) {
-                let before = conn.outbox.charged_bytes();
-                self.leave_out_stale(id.index);
-                self.note_progress(id.index, before);
-            }
-            if self.outlet.conns[id.index as usize].outbox.is_empty() {
-                self.offer_marks(id.index);
-            }
-            if !self.offered.is_empty() {
-                return &self.outlet.scratch;
-            }
+        if self.outlet.conns[id.index as usize].wait.is_some() {
+            return self.poll_waiting(id.index);
         }
         self.outlet.offer(id.index)
     }
 
+    /// The same for a connection with marks, or whose socket stopped.
+    #[cold]
+    fn poll_waiting(&mut self, index: u32) -> &[u8] {
+        self.offered.clear();
+        let conn = &self.outlet.conns[index as usize];
+        if conn.has(flag::FADING) {
+            let before = conn.outbox.charged_bytes();
+            self.leave_out_stale(index);
+            self.note_progress(index, before);
+        }
+        if self.outlet.conns[index as usize].outbox.is_empty() {
+            self.offer_marks(index);
+        }
+        if !self.offered.is_empty() {
+            return &self.outlet.scratch;
+        }
+        self.outlet.offer(index)
+    }
+
     /// The socket took `taken` of `offered` bytes. With less than all, the reactor waits until it is writable.
     pub fn on_written(&mut self, now: Now, id: ConnId, offered: usize, taken: usize) {
-        self.now = now;
         self.counters.bytes_out += taken as u64;
-        let before = self.outlet.conns[id.index as usize].outbox.charged_bytes();
-        if self.offered.is_empty() {
-            self.outlet.advance(id.index, taken);
-        } else {
-            self.settle(id.index, taken);
-        }
         let conn = &mut self.outlet.conns[id.index as usize];
         conn.last_sent = now.ms();
+        if taken == offered && !conn.wait.is_some() {
+            return self.outlet.advance(id.index, taken);
+        }
+        self.on_written_to_slow(now, id.index, offered, taken);
+    }
+
+    /// The same for a connection with marks, or whose socket stops or had stopped.
+    #[cold]
+    fn on_written_to_slow(&mut self, now: Now, index: u32, offered: usize, taken: usize) {
+        let conn = &self.outlet.conns[index as usize];
+        let before = conn.outbox.charged_bytes();
+        if conn.wait.is_some() && !self.offered.is_empty() {
+            self.settle(index, taken);
+        } else {
+            self.outlet.advance(index, taken);
+        }
+        let conn = &mut self.outlet.conns[index as usize];
         if taken < offered {
             conn.flags |= flag::BLOCKED;
-            self.due
-                .set_earlier(id.index, now, self.settings.slow_timeout_ms);
+            let patience_ms = self.settings.slow_timeout_ms;
+            self.due.set_earlier(index, now, patience_ms);
         }
-        if conn.stage == Stage::Open && (taken < offered || conn.wait.is_some()) {
-            self.note_progress(id.index, before);
+        if conn.stage == Stage::Open {
+            self.note_progress(index, before);
         }
     }
 
@@ -72,7 +89,9 @@ impl Engine {
     pub fn on_flushed(&mut self, id: ConnId) {
         let conn = &mut self.outlet.conns[id.index as usize];
         match conn.stage {
-            Stage::Open => self.leave_slow(id.index),
+            Stage::Open if conn.wait.is_some() || conn.has(flag::SLOW | flag::FADING) => {
+                self.leave_slow(id.index);
+            }
             Stage::Parting => self.end_socket(id.index),
             Stage::Failing if conn.has(flag::EOF) => self.end_socket(id.index),
             Stage::Failing => {

@@ -17,10 +17,9 @@ pub struct FrameId(pub u32);
 
 #[derive(Debug)]
 enum Body {
-    /// One form of an update, shared with all shards.
-    Data(Arc<Update>, Variant, DataKind),
-    /// An update that is left out once it is older than so many milliseconds and there is a newer one.
-    Fading(Arc<Update>, Variant, u32),
+    /// One form of an update, shared with all shards; it is left out once it is older than so many milliseconds and there is
+    /// a newer one, unless that is 0.
+    Data(Arc<Update>, Variant, DataKind, u32),
     /// Bytes of this shard's own: acks, errors, pings.
     Own(Box<[u8]>),
     /// Unused; the next unused number.
@@ -54,19 +53,19 @@ impl Default for Frames {
 impl Frames {
     /// Registers one form of an update. It lives until it was released as often as it was [retained](Frames::retain).
     pub fn data(&mut self, update: Arc<Update>, variant: Variant, kind: DataKind) -> FrameId {
-        self.insert(Body::Data(update, variant, kind))
+        self.insert(Body::Data(update, variant, kind, 0))
     }
 
     /// Registers an update that is left out when it has become older than `max_stale_ms` and there is a newer one.
     pub fn fading(&mut self, update: Arc<Update>, variant: Variant, max_stale_ms: u32) -> FrameId {
-        self.insert(Body::Fading(update, variant, max_stale_ms))
+        self.insert(Body::Data(update, variant, DataKind::Update, max_stale_ms))
     }
 
     /// The update and its greatest age in milliseconds, if the frame is one that may be left out.
     #[must_use]
     pub fn as_fading(&self, id: FrameId) -> Option<(&Arc<Update>, u32)> {
         match &self.slots[id.0 as usize].body {
-            Body::Fading(update, _, max_stale_ms) => Some((update, *max_stale_ms)),
+            Body::Data(update, _, _, max_stale_ms @ 1..) => Some((update, *max_stale_ms)),
             Body::Data(..) | Body::Own(_) | Body::Free(_) => None,
         }
     }
@@ -80,8 +79,7 @@ impl Frames {
     #[must_use]
     pub fn bytes(&self, id: FrameId) -> &[u8] {
         match &self.slots[id.0 as usize].body {
-            Body::Data(update, variant, kind) => update.frame(*variant, *kind),
-            Body::Fading(update, variant, _) => update.frame(*variant, DataKind::Update),
+            Body::Data(update, variant, kind, _) => update.frame(*variant, *kind),
             Body::Own(bytes) => bytes,
             Body::Free(_) => unreachable!("an outbox names only live frames"),
         }
@@ -128,7 +126,7 @@ impl Frames {
         ledger.spare_bytes += (self.slots.len() as u64 - ledger.frames) * slot;
         let bytes = |slot: &Slot| match &slot.body {
             Body::Own(bytes) => bytes.len() as u64,
-            Body::Data(..) | Body::Fading(..) | Body::Free(_) => 0,
+            Body::Data(..) | Body::Free(_) => 0,
         };
         ledger.frame_bytes += ledger.frames * slot + self.slots.iter().map(bytes).sum::<u64>();
     }
