@@ -149,3 +149,35 @@ test("offered compression does no harm", async (t) => {
   inbox.send("ping");
   assert.equal(await inbox.next(), "pong");
 });
+
+test("a page that pauses wakes to the newest value and is told what it missed", async (t) => {
+  const server = await startServer(t, "--send-buffer", "16k", "--max-outbox-bytes", "64k");
+  const page = await open(t, server.url("/ws"));
+  page.send({ action: "subscribe", id: 1, topics: ["a"], mode: "latest" });
+  await page.nextOf("subscribed");
+  const publisher = await open(t, server.url("/ws"));
+  page.socket.pause();
+  const data = "x".repeat(32_000);
+  const rounds = 600;
+  for (let n = 0; n < rounds; n += 1) {
+    publisher.send({ action: "publish", topic: "a", data });
+    await publisher.nextOf("published");
+  }
+  page.socket.resume();
+  let [at, delivered, skipped] = [0, 0, 0];
+  while (at < rounds) {
+    const event = JSON.parse(await page.next());
+    if (event.type === "update") {
+      assert.equal(event.seq, at + 1);
+      at += 1;
+      delivered += 1;
+    } else if (event.type === "skip") {
+      assert.equal(event.from, at + 1);
+      assert.equal(event.why, "slow");
+      skipped += event.to - at;
+      at = event.to;
+    }
+  }
+  assert.equal(delivered + skipped, rounds);
+  assert.ok(skipped > 0, "19 MB fit into no buffer");
+});
