@@ -40,8 +40,10 @@ pub fn run(config: &Config) -> anyhow::Result<ExitCode> {
         sys::raise_open_files_limit().context("cannot read the limit on open files")?;
     let cores = thread::available_parallelism().map_or(1, NonZeroUsize::get);
     let reserved = RESERVED_FILES + config.listen.len();
+    let room = Division::room(cores, open_files as usize, reserved);
+    let connections_max = (config.max_connections).map_or(room, NonZeroUsize::get);
     let division = Division::plan(
-        config.max_connections,
+        connections_max,
         cores,
         open_files as usize,
         reserved,
@@ -55,7 +57,7 @@ pub fn run(config: &Config) -> anyhow::Result<ExitCode> {
     let charter = charter(config, division.shards);
     let plan = Plan {
         listen: listen.clone(),
-        connections_max: config.max_connections,
+        connections_max,
         shard_connections_max: division.shard_connections_max,
         notsent_lowat: config.notsent_lowat,
         close_timeout_ms: config.settings.close_timeout_ms,

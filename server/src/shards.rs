@@ -10,6 +10,8 @@ const FILES_A_SHARD: usize = 2;
 /// `SO_REUSEPORT` spreads connections by hash, not evenly: with 20,000 places a shard the fullest stays within this
 /// of the average (7 standard deviations).
 const SLACK_PERCENT: usize = 5;
+/// Most connections of a server that was not told how many.
+const CONNECTIONS_MAX: usize = 100_000;
 /// More shards than this are not tried; by then something else is wrong.
 const SHARDS_MAX: usize = 1024;
 
@@ -25,6 +27,19 @@ pub struct Division {
 }
 
 impl Division {
+    /// How many connections a server is for that was not told: what one shard a core has room for. More shards than cores
+    /// pass mail and wake each other up for nothing (2.4 times the CPU a delivery with six on one core), so they are for
+    /// those who ask for more connections.
+    #[must_use]
+    pub fn room(cores: usize, open_files: usize, reserved: usize) -> usize {
+        let room = cores * open_files.saturating_sub(reserved + cores * FILES_A_SHARD);
+        let even = match cores {
+            1 => room,
+            _ => (room * 100 / (100 + SLACK_PERCENT)).saturating_sub(1),
+        };
+        even.clamp(1, CONNECTIONS_MAX)
+    }
+
     /// Divides `connections_max` among shards that have `open_files` descriptors each, `reserved` of them for other things.
     ///
     /// `wanted` is the operator's own number of shards.
@@ -94,6 +109,24 @@ impl fmt::Display for Division {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_server_that_was_not_told_gets_a_shard_a_core() {
+        for (cores, open_files) in [
+            (1, 256),
+            (1, 20_000),
+            (2, 20_000),
+            (8, 20_000),
+            (2, 1 << 20),
+        ] {
+            let room = Division::room(cores, open_files, 65);
+            let division = Division::plan(room, cores, open_files, 65, None).unwrap();
+            assert_eq!(usize::from(division.shards), cores, "{room} connections");
+        }
+        assert_eq!(Division::room(8, 1 << 20, 65), 100_000);
+        // With next to no open files there is an error later, which says what to do.
+        assert_eq!(Division::room(2, 10, 65), 1);
+    }
 
     fn plan(connections: usize, open_files: usize, wanted: Option<usize>) -> Result<u16, String> {
         let wanted = wanted.and_then(NonZeroUsize::new);

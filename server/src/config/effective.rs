@@ -1,5 +1,7 @@
 //! A configuration written out as options again, nothing left to defaults: what `--check-config` prints.
 
+use std::num::NonZeroUsize;
+
 use super::feeds::BUILT_IN;
 use super::{Bytes, Config, Millis, Options, Shards};
 
@@ -13,7 +15,7 @@ impl Config {
         Options {
             listen: self.listen.clone(),
             shards: Some(Shards(self.shards)),
-            max_connections: Some(self.max_connections),
+            max_connections: self.max_connections.map(NonZeroUsize::get),
             backlog: Some(self.backlog),
             recv_buffer: self.recv_buffer.map(|bytes| Bytes(bytes.into())),
             send_buffer: self.send_buffer.map(|bytes| Bytes(bytes.into())),
@@ -41,6 +43,7 @@ impl Config {
             max_subscriptions: Some(settings.subscriptions_max),
             max_topics: Some(settings.topics_max),
             max_outbox_bytes: Some(Bytes(settings.outbox_bytes_max.into())),
+            flush_interval_us: Some(settings.flush_interval_us),
             max_head_bytes: Some(Bytes(settings.head_bytes_max as u64)),
             handshake_timeout: Some(Millis(settings.handshake_timeout_ms)),
             ping_interval: Some(Millis(settings.ping_interval_ms)),
@@ -73,6 +76,7 @@ mod tests {
             "--send-buffer=9k",
             "--route=/a=/raw",
             "--shards=2",
+            "--max-connections=7",
         ];
         let options = Options::from_flags(&flags);
         Config::from_options(&options)

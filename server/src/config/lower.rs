@@ -1,5 +1,6 @@
 //! From what was written to what is meant: defaults filled in, bounds checked.
 
+use std::num::NonZeroUsize;
 use std::ops::RangeInclusive;
 
 use anyhow::{Context as _, ensure};
@@ -25,7 +26,7 @@ impl Config {
                 options.listen.clone()
             },
             shards: options.shards.and_then(|shards| shards.0),
-            max_connections: options.max_connections.unwrap_or(default.max_connections),
+            max_connections: connections(options.max_connections)?,
             settings: settings(options)?,
             backlog: options.backlog.unwrap_or(default.backlog),
             recv_buffer: kernel_buffer("recv-buffer", options.recv_buffer)?,
@@ -74,6 +75,7 @@ fn settings(options: &Options) -> anyhow::Result<Settings> {
             options.max_topics.unwrap_or(default.topics_max),
         )?,
         outbox_bytes_max: size("max-outbox-bytes", outbox_bytes, 4 << 10..=1 << 30)? as u32,
+        flush_interval_us: flush_interval(options.flush_interval_us)?,
         head_bytes_max: size("max-head-bytes", head_bytes, 1 << 10..=1 << 20)? as usize,
         handshake_timeout_ms: millis(options.handshake_timeout, default.handshake_timeout_ms),
         ping_interval_ms: millis(options.ping_interval, default.ping_interval_ms),
@@ -97,6 +99,22 @@ fn size(key: &str, bytes: u64, allowed: RangeInclusive<u64>) -> anyhow::Result<u
         Bytes(bytes)
     );
     Ok(bytes)
+}
+
+fn connections(given: Option<usize>) -> anyhow::Result<Option<NonZeroUsize>> {
+    let given =
+        given.map(|most| NonZeroUsize::new(most).context("max-connections must be above zero"));
+    given.transpose()
+}
+
+/// Longer than a second is no flush interval but a mistake in the unit.
+fn flush_interval(given_us: Option<u32>) -> anyhow::Result<u32> {
+    let interval_us = given_us.unwrap_or(0);
+    ensure!(
+        interval_us <= 1_000_000,
+        "flush-interval-us must be at most 1000000, one second, not {interval_us}"
+    );
+    Ok(interval_us)
 }
 
 fn count(key: &str, count: u32) -> anyhow::Result<u32> {
@@ -137,10 +155,6 @@ fn check_network(config: &Config) -> anyhow::Result<()> {
     ensure!(
         shards <= SHARDS_MAX,
         "shards must be at most {SHARDS_MAX}, not {shards}"
-    );
-    ensure!(
-        config.max_connections > 0,
-        "max-connections must be above zero"
     );
     ensure!(
         (1..=1 << 20).contains(&config.backlog),

@@ -28,8 +28,8 @@ pub struct Config {
     pub listen: Vec<SocketAddr>,
     /// Threads that serve connections; `None` = as many as cores and file limits ask for.
     pub shards: Option<NonZeroUsize>,
-    /// Connections at most, of all shards together.
-    pub max_connections: usize,
+    /// Connections at most, of all shards together; `None` = what one shard a core has room for.
+    pub max_connections: Option<NonZeroUsize>,
     /// Limits, timeouts and routes.
     pub settings: Settings,
     /// Connections the kernel may hold until they are accepted.
@@ -57,7 +57,7 @@ impl Default for Config {
         Config {
             listen: vec![SocketAddr::from((Ipv4Addr::LOCALHOST, 9001))],
             shards: None,
-            max_connections: 100_000,
+            max_connections: None,
             settings: Settings::default(),
             backlog: 4096,
             recv_buffer: None,

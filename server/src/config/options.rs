@@ -27,7 +27,7 @@ pub struct Options {
     #[arg(long, value_name = "N", help_heading = "Network")]
     pub shards: Option<Shards>,
 
-    /// Connections at most, of all shards together [default: 100000]
+    /// Connections at most, of all shards together; when not given, what one shard a core has open files for, up to 100000
     #[arg(long, value_name = "N", help_heading = "Network")]
     pub max_connections: Option<usize>,
 
@@ -126,6 +126,10 @@ pub struct Options {
     /// Output that may wait for one connection before its updates are conflated, or it is closed [default: 1m]
     #[arg(long, value_name = "SIZE", help_heading = "Limits")]
     pub max_outbox_bytes: Option<Bytes>,
+
+    /// Write updates at most once in so many microseconds: fewer writes for a later arrival; up to 1000000 [default: 0]
+    #[arg(long, value_name = "MICROSECONDS", help_heading = "Delivery")]
+    pub flush_interval_us: Option<u32>,
 
     /// Largest head of an HTTP request [default: 16k]
     #[arg(long, value_name = "SIZE", help_heading = "Limits")]
