@@ -23,14 +23,19 @@ use crate::hub::update::{Update, Variant};
 pub(super) struct LastFrame(Option<(Variant, u32, FrameId)>);
 
 impl Engine {
-    /// Serves the members that the fan-outs of `update` have put aside.
-    pub(super) fn serve_aside(&mut self, topic: TopicId, update: &Arc<Update>) {
+    /// Serves the members that the fan-outs of a run of updates have put aside.
+    pub(super) fn serve_aside(&mut self, topic: TopicId, updates: &[Arc<Update>]) {
         let mut aside = std::mem::take(&mut self.outlet.aside);
-        let mut last = LastFrame::default();
-        for member in aside.drain(..) {
-            self.serve_one(member, topic, update, &mut last);
+        for (number, update) in updates.iter().enumerate() {
+            let mut last = LastFrame::default();
+            for &(member, from) in &aside {
+                if from as usize <= number {
+                    self.serve_one(member, topic, update, &mut last);
+                }
+            }
+            self.drop_last(&mut last);
         }
-        self.drop_last(&mut last);
+        aside.clear();
         self.outlet.aside = aside;
     }
 
@@ -82,7 +87,7 @@ impl Engine {
             .marks
             .hold(&mut conn.wait, held, self.now.mono_us / 1000)
         {
-            self.outlet.mark(index);
+            self.outlet.mark_update(index);
         }
     }
 

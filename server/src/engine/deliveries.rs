@@ -1,12 +1,18 @@
 //! Mail that has come: requests go to the owner's side of the hub, deliveries to this shard's connections.
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 
 use super::Engine;
 use super::conn::flag;
-use crate::hub::mail::{Delivery, Mail, Request};
-use crate::hub::topics::Stage;
-use crate::hub::update::Variant;
+use crate::hub::mail::{Delivery, Mail, Request, TopicRef};
+use crate::hub::topics::{Stage, TopicId};
+use crate::hub::update::{Update, Variant};
+
+/// A run is no longer than this, nor than the outbox limit: nobody's queue must get far beyond it at once.
+const RUN_BYTES_MAX: usize = 64 * 1024;
+/// What an update's name and other surroundings count towards a run, at most.
+const SURROUNDINGS_BYTES: usize = 512;
 
 /// Mail that was brought and not worked through yet.
 #[derive(Debug, Default)]
@@ -16,6 +22,15 @@ pub(super) struct Inbox {
 }
 
 impl Inbox {
+    /// Takes the next delivery if it is an update for this listening side.
+    fn next_of(&mut self, wanted: TopicRef) -> Option<Arc<Update>> {
+        let is_wanted = |delivery: &mut Delivery| matches!(delivery, Delivery::Update { listener, .. } if *listener == wanted);
+        match self.deliveries.pop_front_if(is_wanted)? {
+            Delivery::Update { update, .. } => Some(update),
+            _ => None,
+        }
+    }
+
     pub(super) fn put(&mut self, mail: Mail) {
         self.requests.extend(mail.requests);
         self.deliveries.extend(mail.deliveries);
@@ -60,26 +75,7 @@ impl Engine {
 
     fn on_delivery(&mut self, delivery: Delivery) {
         match delivery {
-            Delivery::Update { listener, update } => {
-                let Some(id) = self.hub.addressee(listener) else {
-                    return;
-                };
-                let topic = &mut self.hub.topics[id];
-                debug_assert!(
-                    topic.stage == Stage::Live && update.seq == topic.seq + 1,
-                    "the owner's stream has no hole"
-                );
-                topic.seq = update.seq;
-                self.counters.updates_in += 1;
-                for variant in [Variant::Json, Variant::Raw] {
-                    let taken = self
-                        .outlet
-                        .fan_out(topic.members(variant), &update, variant);
-                    self.counters.deliveries += u64::from(taken);
-                }
-                topic.last = Some(update.clone());
-                self.serve_aside(id, &update);
-            }
+            Delivery::Update { listener, update } => self.on_update(listener, update),
             Delivery::Joined {
                 listener,
                 seq,
@@ -111,6 +107,46 @@ impl Engine {
             Delivery::Census { ledger } => self.on_census(&ledger),
             Delivery::Answer { ticket, outcome } => self.on_answer(ticket, outcome),
         }
+    }
+
+    /// An update has come, and with it those of the same topic that lie behind it in the inbox: a run.
+    fn on_update(&mut self, listener: TopicRef, update: Arc<Update>) {
+        let Some(id) = self.hub.addressee(listener) else {
+            return;
+        };
+        let run_bytes_max = RUN_BYTES_MAX.min(self.settings.outbox_bytes_max as usize);
+        // Twice its length: as a string inside JSON it may grow.
+        let weight = |update: &Update| 2 * update.payload_bytes() + SURROUNDINGS_BYTES;
+        let mut run = std::mem::take(&mut self.run);
+        let mut run_bytes = weight(&update);
+        run.push(update);
+        while run_bytes < run_bytes_max
+            && let Some(update) = self.inbox.next_of(listener)
+        {
+            run_bytes += weight(&update);
+            run.push(update);
+        }
+        self.fan_out(id, &run);
+        run.clear();
+        self.run = run;
+    }
+
+    fn fan_out(&mut self, id: TopicId, run: &[Arc<Update>]) {
+        let topic = &mut self.hub.topics[id];
+        for update in run {
+            debug_assert!(
+                topic.stage == Stage::Live && update.seq == topic.seq + 1,
+                "the owner's stream has no hole"
+            );
+            topic.seq = update.seq;
+        }
+        topic.last = run.last().cloned();
+        self.counters.updates_in += run.len() as u64;
+        for variant in [Variant::Json, Variant::Raw] {
+            let members = topic.members(variant);
+            self.counters.deliveries += self.outlet.fan_out(members, run, variant);
+        }
+        self.serve_aside(id, run);
     }
 
     /// Asks an owner on behalf of a connection. While mail is jammed, the connection is not read on.

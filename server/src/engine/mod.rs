@@ -24,6 +24,7 @@ mod http;
 mod marks;
 mod outbox;
 mod outlet;
+mod palette;
 mod serve;
 mod session;
 pub mod settings;
@@ -34,6 +35,7 @@ mod surge;
 pub(crate) mod testing;
 mod timeouts;
 mod timers;
+mod turns;
 
 #[cfg(test)]
 mod model_test;
@@ -49,6 +51,7 @@ use slab::Slab;
 
 use crate::clock::Now;
 use crate::hub::mail::{Mail, ShardId};
+use crate::hub::update::Update;
 use crate::hub::{Charter, Hub};
 use asks::Ask;
 use census::Census;
@@ -108,6 +111,8 @@ pub struct Engine {
     gone: Vec<u32>,
     generation: u32,
     inbox: Inbox,
+    /// Scratch for updates of one topic that came together.
+    run: Vec<Arc<Update>>,
     jam: Jam,
     /// Connections with the flag PAUSED.
     paused: Vec<u32>,
@@ -137,7 +142,11 @@ impl Engine {
                 mono_us: 0,
                 wall_us: 0,
             },
-            outlet: Outlet::new(connections_max, settings.outbox_bytes_max),
+            outlet: Outlet::new(
+                connections_max,
+                settings.outbox_bytes_max,
+                settings.flush_interval_us,
+            ),
             marks: Marks::default(),
             offered: Vec::new(),
             hub: Hub::new(shard, charter, connections_max * 4),
@@ -151,6 +160,7 @@ impl Engine {
             gone: Vec::new(),
             generation: 0,
             inbox: Inbox::default(),
+            run: Vec::new(),
             jam: Jam::default(),
             paused: Vec::new(),
             text: Vec::new(),
@@ -235,6 +245,7 @@ impl Engine {
         self.now = now;
         self.inbox.put(mail);
         self.work_inbox();
+        self.release_updates();
         self.close_overflowed();
     }
 
@@ -243,6 +254,7 @@ impl Engine {
         self.now = now;
         self.wake_marks();
         self.sweep();
+        self.release_updates();
         self.close_overflowed();
     }
 
@@ -335,7 +347,7 @@ impl Engine {
     /// Whether a connection still has output to write.
     #[must_use]
     pub fn has_dirty(&self) -> bool {
-        self.outlet.has_dirty()
+        self.outlet.turns.has_next()
     }
 
     /// The next thing to be done to a socket.
@@ -347,7 +359,9 @@ impl Engine {
     #[must_use]
     pub fn next_time_us(&self) -> u64 {
         let mark_us = self.marks.next_due_ms().map(|due_ms| due_ms * 1000);
-        self.due.next_us().min(mark_us.unwrap_or(u64::MAX))
+        let release_us = self.outlet.turns.release_us();
+        let others = [mark_us, release_us].into_iter().flatten();
+        others.fold(self.due.next_us(), u64::min)
     }
 
     /// Frees the records of connections that ended in this tick.
@@ -423,6 +437,12 @@ impl Engine {
     }
 
     // ---- inside ---------------------------------------------------------------------------------------------------
+
+    /// Lets updates go that a flush interval holds back, if it is over, or if they have become many.
+    fn release_updates(&mut self) {
+        let is_pressed = self.outlet.is_pressed;
+        self.outlet.turns.release(self.now.mono_us, is_pressed);
+    }
 
     fn current(&mut self, id: ConnId) -> Option<&mut Conn> {
         self.outlet

@@ -7,6 +7,8 @@ use slab::Slab;
 
 use super::conn::{Conn, flag};
 use super::outbox::{Fate, Nodes};
+use super::palette::Palette;
+use super::turns::Turns;
 use crate::hub::frames::{FrameId, Frames};
 use crate::hub::topics::Member;
 use crate::hub::update::{Update, Variant};
@@ -43,6 +45,13 @@ impl Traffic {
     }
 }
 
+/// A registered frame, and its length.
+#[derive(Clone, Copy, Debug)]
+struct Queued {
+    frame: FrameId,
+    bytes: u32,
+}
+
 /// The output side of a shard's connections.
 #[derive(Debug)]
 pub(super) struct Outlet {
@@ -52,70 +61,94 @@ pub(super) struct Outlet {
     outbox_bytes_max: u32,
     /// The same for what has not been offered to its socket yet.
     unoffered_bytes_max: u32,
-    /// Connections with new output, each once; those before `dirty_at` have been taken.
-    dirty: Vec<u32>,
-    dirty_at: usize,
+    /// Connections with new output.
+    pub(super) turns: Turns,
     /// Connections whose outbox was full when something came for them; may name one twice.
     pub(super) overflowed: Vec<u32>,
-    /// Members that the latest fan-out did not serve: each is to be looked at by itself.
-    pub(super) aside: Vec<Member>,
-    /// Where what is offered to a socket is put together.
+    /// Members that the latest fan-out did not serve, and from which update of its run on: each is to be looked at by itself.
+    pub(super) aside: Vec<(Member, u32)>,
+    /// Scratch for the frames of a run.
+    run: Vec<Queued>,
+    /// Where marks that are offered to a socket are put together.
     pub(super) scratch: Vec<u8>,
+    /// Where queued frames are.
+    palette: Palette,
     /// Somebody's output has reached the limit and not been offered yet: write before more is queued.
     pub(super) is_pressed: bool,
 }
 
 impl Outlet {
-    pub(super) fn new(connections_max: usize, outbox_bytes_max: u32) -> Outlet {
+    pub(super) fn new(
+        connections_max: usize,
+        outbox_bytes_max: u32,
+        flush_interval_us: u32,
+    ) -> Outlet {
         Outlet {
             conns: Slab::with_capacity(connections_max),
             frames: Frames::default(),
             nodes: Nodes::default(),
             outbox_bytes_max,
             unoffered_bytes_max: outbox_bytes_max.saturating_mul(UNOFFERED_FACTOR),
-            dirty: Vec::new(),
-            dirty_at: 0,
+            turns: Turns::new(flush_interval_us),
             overflowed: Vec::new(),
             aside: Vec::new(),
+            run: Vec::new(),
             scratch: Vec::new(),
+            palette: Palette::default(),
             is_pressed: false,
         }
     }
 
-    /// Queues one form of `update` to every member of a column; returns how many took it. Those with options that
-    /// must be looked at, and those that are slow or whose queue is full, are put aside.
+    /// Queues one form of a run of updates to every member of a column, member by member, so that each record is
+    /// touched once; returns how many deliveries that makes. Those with options that must be looked at, and those that are
+    /// slow or whose queue is full, are put aside.
     pub(super) fn fan_out(
         &mut self,
         members: &[Member],
-        update: &Arc<Update>,
+        updates: &[Arc<Update>],
         variant: Variant,
-    ) -> u32 {
+    ) -> u64 {
         // Where nobody takes updates as they come, none need be encoded.
         let Some(first_plain) = members.iter().position(|entry| !entry.is_special()) else {
-            self.aside.extend_from_slice(members);
+            let all = members.iter().map(|member| (*member, 0));
+            self.aside.extend(all);
             return 0;
         };
-        let (special, members) = members.split_at(first_plain);
-        self.aside.extend_from_slice(special);
-        let frame = self.frames.data(update.clone(), variant, DataKind::Update);
-        let bytes = self.frames.bytes(frame).len() as u32;
-        let mut taken = 0;
-        for entry in members {
-            if !entry.is_special() && self.append(entry.member.0, frame, bytes, Traffic::Update) {
-                taken += 1;
-            } else {
-                self.aside.push(*entry);
+        let mut run = std::mem::take(&mut self.run);
+        run.extend(updates.iter().map(|update| {
+            let frame = (self.frames).data(update.clone(), variant, DataKind::Update);
+            let bytes = self.frames.bytes(frame).len() as u32;
+            Queued { frame, bytes }
+        }));
+        let special = members[..first_plain].iter().map(|member| (*member, 0));
+        self.aside.extend(special);
+        let (mut whole, mut part) = (0, 0);
+        for entry in &members[first_plain..] {
+            let taken = match entry.is_special() {
+                true => 0,
+                false => self.append(entry.member.0, &run, Traffic::Update),
+            };
+            if taken == run.len() {
+                whole += 1;
+                continue;
+            }
+            self.aside.push((*entry, taken as u32));
+            part += taken as u64;
+            for queued in &run[..taken] {
+                self.frames.retain(queued.frame, 1);
             }
         }
-        self.frames.retain(frame, taken);
-        self.frames.drop_unheld(frame);
-        taken
+        for queued in run.drain(..) {
+            self.frames.retain(queued.frame, whole);
+            self.frames.drop_unheld(queued.frame);
+        }
+        self.run = run;
+        u64::from(whole) * updates.len() as u64 + part
     }
 
     /// Queues an update that was registered before to one connection. False: it is slow, or its queue is full.
     pub(super) fn push_update(&mut self, index: u32, frame: FrameId) -> bool {
-        let bytes = self.frames.bytes(frame).len() as u32;
-        let taken = self.append(index, frame, bytes, Traffic::Update);
+        let taken = self.append(index, &[self.queued(frame)], Traffic::Update) == 1;
         if taken {
             self.frames.retain(frame, 1);
         }
@@ -142,8 +175,7 @@ impl Outlet {
 
     /// Queues a registered frame to one connection; one that nobody takes is freed.
     pub(super) fn push(&mut self, index: u32, frame: FrameId) {
-        let bytes = self.frames.bytes(frame).len() as u32;
-        if self.append(index, frame, bytes, Traffic::Own) {
+        if self.append(index, &[self.queued(frame)], Traffic::Own) == 1 {
             self.frames.retain(frame, 1);
         } else {
             self.overflowed.push(index);
@@ -166,20 +198,13 @@ impl Outlet {
 
     /// Takes the next connection with new output, the first marked first.
     pub(super) fn next_dirty(&mut self) -> Option<u32> {
-        let next = self.dirty.get(self.dirty_at).copied();
-        self.dirty_at += 1;
+        let next = self.turns.next();
         if next.is_none() {
-            self.dirty.clear();
-            self.dirty_at = 0;
+            self.palette.clear(&mut self.frames);
             // Everybody has been offered what waited.
             self.is_pressed = false;
         }
         next
-    }
-
-    /// Whether any connection has new output.
-    pub(super) fn has_dirty(&self) -> bool {
-        self.dirty_at < self.dirty.len()
     }
 
     /// The bytes to offer to the connection's socket next; empty when nothing waits.
@@ -187,46 +212,39 @@ impl Outlet {
     #[inline(always)]
     pub(super) fn offer(&mut self, index: u32) -> &[u8] {
         let outbox = &self.conns[index as usize].outbox;
+        self.palette.begin(&mut self.frames);
+        if self.palette.suits(&self.nodes, outbox) {
+            return self.palette.bytes();
+        }
         let mut waiting = self.nodes.frames(outbox);
         let Some(first) = waiting.next() else {
             return &[];
         };
-        let first = &self.frames.bytes(first)[outbox.written_bytes()..];
-        let Some(second) = waiting.next() else {
-            return first;
-        };
-        if first.len() > COPY_BYTES_MAX {
-            return first;
+        let is_alone = waiting.next().is_none();
+        let left_bytes = self.frames.bytes(first).len() - outbox.written_bytes();
+        if is_alone || left_bytes > COPY_BYTES_MAX {
+            return &self.frames.bytes(first)[outbox.written_bytes()..];
         }
-        self.scratch.clear();
-        self.scratch.extend_from_slice(first);
-        for frame in std::iter::once(second).chain(waiting) {
-            let bytes = self.frames.bytes(frame);
-            if bytes.len() > COPY_BYTES_MAX || self.scratch.len() + bytes.len() > WRITE_BYTES_MAX {
-                break;
-            }
-            self.scratch.extend_from_slice(bytes);
-        }
-        &self.scratch
+        self.palette.mix(&self.nodes, outbox, &mut self.frames)
     }
 
     /// The socket took `taken` of the bytes offered.
     #[inline(always)]
     pub(super) fn advance(&mut self, index: u32, taken: usize) {
-        self.nodes.advance(
-            &mut self.conns[index as usize].outbox,
-            &mut self.frames,
-            taken,
-        );
+        let outbox = &mut self.conns[index as usize].outbox;
+        if !self.palette.settle(&mut self.nodes, outbox, taken) {
+            self.nodes.advance(outbox, &mut self.frames, taken);
+        }
     }
 
     /// Adds what waiting output holds.
     pub(super) fn count_into(&self, ledger: &mut Ledger) {
         self.frames.count_into(ledger);
         self.nodes.count_into(ledger);
-        let lists = self.dirty.capacity() + self.overflowed.capacity();
-        let aside = self.aside.capacity() * size_of::<Member>();
+        let lists = self.overflowed.capacity();
+        let aside = self.aside.capacity() * size_of::<(Member, u32)>();
         ledger.buffer_bytes += (self.scratch.capacity() + aside + lists * size_of::<u32>()) as u64;
+        ledger.buffer_bytes += self.palette.held_bytes() + self.turns.held_bytes();
     }
 
     /// Forgets all that waits for a connection.
@@ -238,26 +256,37 @@ impl Outlet {
         );
     }
 
+    fn queued(&self, frame: FrameId) -> Queued {
+        let bytes = self.frames.bytes(frame).len() as u32;
+        Queued { frame, bytes }
+    }
+
+    /// Queues frames to one connection as far as there is room; returns how many.
     #[inline]
-    fn append(&mut self, index: u32, frame: FrameId, bytes: u32, traffic: Traffic) -> bool {
+    fn append(&mut self, index: u32, run: &[Queued], traffic: Traffic) -> usize {
         let conn = &mut self.conns[index as usize];
-        // What waited before decides, so that a message larger than the limit still reaches a reader that keeps up.
         let blocked = conn.flags & flag::BLOCKED != 0;
         let limit_bytes = if conn.flags & (flag::BLOCKED | flag::SLOW) == 0 {
             self.unoffered_bytes_max
         } else {
             traffic.limit_bytes(conn.flags, self.outbox_bytes_max)
         };
-        if conn.outbox.charged_bytes() >= limit_bytes {
-            return false;
+        let mut taken = 0;
+        // What waited before decides, so that a message larger than the limit still reaches a reader that keeps up.
+        while conn.outbox.charged_bytes() < limit_bytes
+            && let Some(queued) = run.get(taken)
+        {
+            self.nodes
+                .append(&mut conn.outbox, queued.frame, queued.bytes);
+            taken += 1;
         }
-        self.nodes.append(&mut conn.outbox, frame, bytes);
         self.is_pressed |= !blocked && conn.outbox.charged_bytes() >= self.outbox_bytes_max;
-        if conn.flags & (flag::DIRTY | flag::BLOCKED) == 0 {
-            conn.flags |= flag::DIRTY;
-            self.dirty.push(index);
+        match (taken, traffic) {
+            (0, _) => {}
+            (_, Traffic::Update) => self.mark_update(index),
+            (_, Traffic::Own) => self.mark(index),
         }
-        true
+        taken
     }
 
     /// Leaves out of what waits for a connection whatever `judge` says.
@@ -291,9 +320,21 @@ impl Outlet {
     /// Puts a connection on the list of those to write to, unless its socket is known to take nothing.
     pub(super) fn mark(&mut self, index: u32) {
         let conn = &mut self.conns[index as usize];
+        // One that is marked may be held back.
+        let is_marked = conn.flags & flag::DIRTY != 0 && !self.turns.has_interval();
+        if conn.flags & flag::BLOCKED == 0 && !is_marked {
+            conn.flags |= flag::DIRTY;
+            self.turns.add(index);
+        }
+    }
+
+    /// The same for updates, which may be held back.
+    #[inline]
+    pub(super) fn mark_update(&mut self, index: u32) {
+        let conn = &mut self.conns[index as usize];
         if conn.flags & (flag::DIRTY | flag::BLOCKED) == 0 {
             conn.flags |= flag::DIRTY;
-            self.dirty.push(index);
+            self.turns.add_update(index);
         }
     }
 }

@@ -24,6 +24,8 @@ pub struct Settings {
     /// Output waiting for a connection whose socket takes no more, bytes, each frame counted with 64 bytes of bookkeeping.
     /// Whoever has so much waiting and is sent more is closed (4103).
     pub outbox_bytes_max: u32,
+    /// Updates are written at most once in so many microseconds; 0 = at the end of every tick.
+    pub flush_interval_us: u32,
     /// Largest head of an HTTP request, bytes.
     pub head_bytes_max: usize,
     /// From accept to the end of the request head, milliseconds.
@@ -51,6 +53,7 @@ impl Default for Settings {
             subscriptions_max: 1024,
             topics_max: 1_000_000,
             outbox_bytes_max: 1_048_576,
+            flush_interval_us: 0,
             head_bytes_max: 16_384,
             handshake_timeout_ms: 10_000,
             ping_interval_ms: 30_000,

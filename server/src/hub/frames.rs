@@ -92,9 +92,14 @@ impl Frames {
 
     /// One holder less; the last one frees the frame.
     pub fn release(&mut self, id: FrameId) {
+        self.release_many(id, 1);
+    }
+
+    /// So many holders less.
+    pub fn release_many(&mut self, id: FrameId, count: u32) {
         let slot = &mut self.slots[id.0 as usize];
-        debug_assert!(slot.refs > 0, "every release follows a retain");
-        slot.refs -= 1;
+        debug_assert!(slot.refs >= count, "every release follows a retain");
+        slot.refs -= count;
         if slot.refs == 0 {
             self.free(id);
         }

@@ -106,6 +106,12 @@ impl Update {
         }
     }
 
+    /// Length of the publisher's payload.
+    #[must_use]
+    pub fn payload_bytes(&self) -> usize {
+        self.payload.bytes().len()
+    }
+
     /// Bytes of the value in all forms it has been encoded in so far.
     #[must_use]
     pub fn held_bytes(&self) -> u64 {
