@@ -157,7 +157,7 @@ fn every_kind_of_phase_is_carried_out_and_verified() {
             .as_array()
             .unwrap()
             .len(),
-        5
+        4
     );
     let churn = scenario.phase("churn");
     assert_eq!(churn["left"], CONNECTIONS / 5);
