@@ -24,14 +24,12 @@ pub(super) struct LastFrame(Option<(Variant, u32, FrameId)>);
 
 impl Engine {
     /// Serves the members that the fan-outs of a run of updates have put aside.
-    pub(super) fn serve_aside(&mut self, topic: TopicId, updates: &[Arc<Update>]) {
+    pub(super) fn serve_aside(&mut self, topic: TopicId, run: &[Arc<Update>]) {
         let mut aside = std::mem::take(&mut self.outlet.aside);
-        for (number, update) in updates.iter().enumerate() {
+        for update in run {
             let mut last = LastFrame::default();
-            for &(member, from) in &aside {
-                if from as usize <= number {
-                    self.serve_one(member, topic, update, &mut last);
-                }
+            for member in &aside {
+                self.serve_one(*member, topic, update, &mut last);
             }
             self.drop_last(&mut last);
         }

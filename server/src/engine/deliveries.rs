@@ -144,7 +144,8 @@ impl Engine {
         self.counters.updates_in += run.len() as u64;
         for variant in [Variant::Json, Variant::Raw] {
             let members = topic.members(variant);
-            self.counters.deliveries += self.outlet.fan_out(members, run, variant);
+            let taken = self.outlet.fan_out(members, run, variant);
+            self.counters.deliveries += u64::from(taken) * run.len() as u64;
         }
         self.serve_aside(id, run);
     }

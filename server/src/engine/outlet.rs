@@ -45,13 +45,6 @@ impl Traffic {
     }
 }
 
-/// A registered frame, and its length.
-#[derive(Clone, Copy, Debug)]
-struct Queued {
-    frame: FrameId,
-    bytes: u32,
-}
-
 /// The output side of a shard's connections.
 #[derive(Debug)]
 pub(super) struct Outlet {
@@ -65,11 +58,9 @@ pub(super) struct Outlet {
     pub(super) turns: Turns,
     /// Connections whose outbox was full when something came for them; may name one twice.
     pub(super) overflowed: Vec<u32>,
-    /// Members that the latest fan-out did not serve, and from which update of its run on: each is to be looked at by itself.
-    pub(super) aside: Vec<(Member, u32)>,
-    /// Scratch for the frames of a run.
-    run: Vec<Queued>,
-    /// Where marks that are offered to a socket are put together.
+    /// Members that the latest fan-out did not serve: each is to be looked at by itself.
+    pub(super) aside: Vec<Member>,
+    /// Where marks that are offered to a socket, and runs, are put together.
     pub(super) scratch: Vec<u8>,
     /// Where queued frames are.
     palette: Palette,
@@ -92,63 +83,60 @@ impl Outlet {
             turns: Turns::new(flush_interval_us),
             overflowed: Vec::new(),
             aside: Vec::new(),
-            run: Vec::new(),
             scratch: Vec::new(),
             palette: Palette::default(),
             is_pressed: false,
         }
     }
 
-    /// Queues one form of a run of updates to every member of a column, member by member, so that each record is
-    /// touched once; returns how many deliveries that makes. Those with options that must be looked at, and those that are
-    /// slow or whose queue is full, are put aside.
+    /// Queues one form of a run of updates to every member of a column, as one frame; returns how many took it. Those
+    /// with options that must be looked at, and those that are slow or whose queue is full, are put aside.
     pub(super) fn fan_out(
         &mut self,
         members: &[Member],
-        updates: &[Arc<Update>],
+        run: &[Arc<Update>],
         variant: Variant,
-    ) -> u64 {
+    ) -> u32 {
         // Where nobody takes updates as they come, none need be encoded.
         let Some(first_plain) = members.iter().position(|entry| !entry.is_special()) else {
-            let all = members.iter().map(|member| (*member, 0));
-            self.aside.extend(all);
+            self.aside.extend_from_slice(members);
             return 0;
         };
-        let mut run = std::mem::take(&mut self.run);
-        run.extend(updates.iter().map(|update| {
-            let frame = (self.frames).data(update.clone(), variant, DataKind::Update);
-            let bytes = self.frames.bytes(frame).len() as u32;
-            Queued { frame, bytes }
-        }));
-        let special = members[..first_plain].iter().map(|member| (*member, 0));
-        self.aside.extend(special);
-        let (mut whole, mut part) = (0, 0);
-        for entry in &members[first_plain..] {
-            let taken = match entry.is_special() {
-                true => 0,
-                false => self.append(entry.member.0, &run, Traffic::Update),
-            };
-            if taken == run.len() {
-                whole += 1;
-                continue;
-            }
-            self.aside.push((*entry, taken as u32));
-            part += taken as u64;
-            for queued in &run[..taken] {
-                self.frames.retain(queued.frame, 1);
+        let (special, members) = members.split_at(first_plain);
+        self.aside.extend_from_slice(special);
+        let frame = self.frame_of(run, variant);
+        let bytes = self.frames.bytes(frame).len() as u32;
+        let mut taken = 0;
+        for entry in members {
+            if !entry.is_special() && self.append(entry.member.0, frame, bytes, Traffic::Update) {
+                taken += 1;
+            } else {
+                self.aside.push(*entry);
             }
         }
-        for queued in run.drain(..) {
-            self.frames.retain(queued.frame, whole);
-            self.frames.drop_unheld(queued.frame);
+        self.frames.retain(frame, taken);
+        self.frames.drop_unheld(frame);
+        taken
+    }
+
+    /// Registers a run: one update as it is, several put behind each other, so that each member is touched and each queue
+    /// lengthened once for all of them.
+    fn frame_of(&mut self, run: &[Arc<Update>], variant: Variant) -> FrameId {
+        if let [update] = run {
+            return (self.frames).data(update.clone(), variant, DataKind::Update);
         }
-        self.run = run;
-        u64::from(whole) * updates.len() as u64 + part
+        self.scratch.clear();
+        for update in run {
+            let bytes = update.frame(variant, DataKind::Update);
+            self.scratch.extend_from_slice(bytes);
+        }
+        self.frames.own(self.scratch[..].into())
     }
 
     /// Queues an update that was registered before to one connection. False: it is slow, or its queue is full.
     pub(super) fn push_update(&mut self, index: u32, frame: FrameId) -> bool {
-        let taken = self.append(index, &[self.queued(frame)], Traffic::Update) == 1;
+        let bytes = self.frames.bytes(frame).len() as u32;
+        let taken = self.append(index, frame, bytes, Traffic::Update);
         if taken {
             self.frames.retain(frame, 1);
         }
@@ -175,7 +163,8 @@ impl Outlet {
 
     /// Queues a registered frame to one connection; one that nobody takes is freed.
     pub(super) fn push(&mut self, index: u32, frame: FrameId) {
-        if self.append(index, &[self.queued(frame)], Traffic::Own) == 1 {
+        let bytes = self.frames.bytes(frame).len() as u32;
+        if self.append(index, frame, bytes, Traffic::Own) {
             self.frames.retain(frame, 1);
         } else {
             self.overflowed.push(index);
@@ -242,7 +231,7 @@ impl Outlet {
         self.frames.count_into(ledger);
         self.nodes.count_into(ledger);
         let lists = self.overflowed.capacity();
-        let aside = self.aside.capacity() * size_of::<(Member, u32)>();
+        let aside = self.aside.capacity() * size_of::<Member>();
         ledger.buffer_bytes += (self.scratch.capacity() + aside + lists * size_of::<u32>()) as u64;
         ledger.buffer_bytes += self.palette.held_bytes() + self.turns.held_bytes();
     }
@@ -256,14 +245,8 @@ impl Outlet {
         );
     }
 
-    fn queued(&self, frame: FrameId) -> Queued {
-        let bytes = self.frames.bytes(frame).len() as u32;
-        Queued { frame, bytes }
-    }
-
-    /// Queues frames to one connection as far as there is room; returns how many.
     #[inline]
-    fn append(&mut self, index: u32, run: &[Queued], traffic: Traffic) -> usize {
+    fn append(&mut self, index: u32, frame: FrameId, bytes: u32, traffic: Traffic) -> bool {
         let conn = &mut self.conns[index as usize];
         let blocked = conn.flags & flag::BLOCKED != 0;
         let limit_bytes = if conn.flags & (flag::BLOCKED | flag::SLOW) == 0 {
@@ -271,22 +254,17 @@ impl Outlet {
         } else {
             traffic.limit_bytes(conn.flags, self.outbox_bytes_max)
         };
-        let mut taken = 0;
         // What waited before decides, so that a message larger than the limit still reaches a reader that keeps up.
-        while conn.outbox.charged_bytes() < limit_bytes
-            && let Some(queued) = run.get(taken)
-        {
-            self.nodes
-                .append(&mut conn.outbox, queued.frame, queued.bytes);
-            taken += 1;
+        if conn.outbox.charged_bytes() >= limit_bytes {
+            return false;
         }
+        self.nodes.append(&mut conn.outbox, frame, bytes);
         self.is_pressed |= !blocked && conn.outbox.charged_bytes() >= self.outbox_bytes_max;
-        match (taken, traffic) {
-            (0, _) => {}
-            (_, Traffic::Update) => self.mark_update(index),
-            (_, Traffic::Own) => self.mark(index),
+        match traffic {
+            Traffic::Update => self.mark_update(index),
+            Traffic::Own => self.mark(index),
         }
-        taken
+        true
     }
 
     /// Leaves out of what waits for a connection whatever `judge` says.
