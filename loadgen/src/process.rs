@@ -61,6 +61,14 @@ fn field_of(stat: &str, field: usize) -> Option<&str> {
     rest.split_whitespace().nth(field.checked_sub(3)?)
 }
 
+/// What the kernel's own structures take on the whole host (proc(5), `Slab`).
+pub fn kernel_slab_bytes() -> Option<u64> {
+    let text = std::fs::read_to_string("/proc/meminfo").ok()?;
+    let line = text.lines().find_map(|line| line.strip_prefix("Slab:"))?;
+    let kib: u64 = line.split_whitespace().next()?.parse().ok()?;
+    Some(kib * 1024)
+}
+
 fn descendants(pid: u32) -> Vec<u32> {
     descend(pid, &parents(Path::new("/proc")))
 }

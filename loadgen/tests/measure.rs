@@ -139,7 +139,25 @@ fn connections_are_held_and_counted() {
     let (code, text, report) = measure(&floor, "/", &with_acks, "--connections 200");
     assert_eq!(code, 0, "{text}");
     assert_eq!(report["join"]["joined"], 200);
-    assert!(report["memory"]["rss_held_bytes"].as_u64().unwrap() > 0);
+    assert!(report["memory"]["held"]["rss_bytes"].as_u64().unwrap() > 0);
+    assert!(report["memory"]["kernel_slab_per_connection_bytes"].is_f64());
+}
+
+#[test]
+fn connections_come_again_and_are_counted_each_time() {
+    let floor = Floor::start();
+    let with_acks: Vec<&str> = SUB_PUB
+        .iter()
+        .chain(&["--ack-text", "ok"])
+        .copied()
+        .collect();
+    let arguments = "--connections 20 --connecting 5 --topics 10 --subscriptions 3 --rejoin";
+    let (code, text, report) = measure(&floor, "/", &with_acks, arguments);
+    assert_eq!(code, 0, "{text}");
+    assert_eq!(report["join"]["joined"], 20);
+    let again = report["window"]["delivered"].as_u64().unwrap();
+    assert!(again > 20, "{again}");
+    assert!(report["latency"]["count"].as_u64().unwrap() >= again);
 }
 
 #[test]

@@ -13,7 +13,7 @@ SPEAKS = {
         "--ack-text", "ok",
     ],
 }
-KINDS = ("hold", "updates", "echo")
+KINDS = ("hold", "updates", "rejoin", "echo")
 
 
 class Wrong(Exception):
@@ -66,12 +66,15 @@ class Load:
     arguments: dict[str, object]
     quick: dict[str, object] = dataclasses.field(default_factory=dict)
     all_cores: bool = False
-    counted: str = "deliveries"
 
     def words(self, quick: bool) -> list[str]:
         """Its arguments as the load generator takes them."""
         merged = {**self.arguments, **(self.quick if quick else {})}
-        return [word for name, value in merged.items() for word in (f"--{name}", str(value))]
+        return [word for name, value in merged.items() for word in _option(name, value)]
+
+
+def _option(name: str, value: object) -> list[str]:
+    return [f"--{name}"] if value is True else [f"--{name}", str(value)]
 
 
 def read_loads(path: Path) -> list[Load]:

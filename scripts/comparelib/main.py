@@ -131,9 +131,11 @@ class _Run:
 
     def _write(self, out: Path, interrupted: bool) -> int:
         summary = {
-            "rounds": self._options.rounds, "quick": self._options.quick, "interrupted": interrupted, "rivals": self._described,
+            "rounds": self._options.rounds, "quick": self._options.quick, "interrupted": interrupted,
+            "cores": len(os.sched_getaffinity(0)), "rivals": self._described,
             "loads": [
-                {"id": load.id, "kind": load.kind, "title": load.title, "results": self._results(load)} for load in self._loads
+                {"id": load.id, "kind": load.kind, "title": load.title, "all_cores": load.all_cores, "results": self._results(load)}
+                for load in self._loads
             ],
         }
         described = host.manifest(ROOT, self._argv, {}, False)
@@ -166,8 +168,8 @@ def _line(load: Load, report: dict) -> str:
     cpu = report["server_cpu_s_per_million"]
     cost = "?" if cpu is None else f"{cpu:8.3f}"
     if load.kind == "hold":
-        each = report["memory"]["rss_per_connection_bytes"] or 0
-        text = f"{cost} µs CPU each, {report['join']['joined_per_s']:9,.0f}/s, {each:7.0f} B each"
+        each = [report["memory"][f"{part}_per_connection_bytes"] or 0 for part in ("rss", "kernel_slab")]
+        text = f"{each[0]:9,.0f} B each, kernel {each[1]:7,.0f} B; {cost} µs CPU each, {report['join']['joined_per_s']:9,.0f}/s"
     else:
         cores = (window["server"] or {}).get("cores", 0)
         text = (

@@ -19,7 +19,8 @@ FIGURES = (
     ("join_server_cores", ("join", "server_cores"), 1),
     ("join_generator_cores", ("join", "generator_cores"), 1),
     ("rss_per_connection_bytes", ("memory", "rss_per_connection_bytes"), 1),
-    ("rss_before_bytes", ("memory", "rss_before_bytes"), 1),
+    ("kernel_slab_per_connection_bytes", ("memory", "kernel_slab_per_connection_bytes"), 1),
+    ("rss_before_bytes", ("memory", "before", "rss_bytes"), 1),
 )
 
 

@@ -1,13 +1,16 @@
 """The summary as Markdown: a table a load, the cheapest server first, fanfare wherever it comes out."""
 
 REFERENCE = "fanfare"
+CPU = "server_cpu_s_per_million"
+# What a server is judged by, where it is not the CPU.
+COST = {"hold": "rss_per_connection_bytes"}
 
 
 def markdown(summary: dict) -> str:
     """The whole page."""
     lines = ["# Side by side", "", _introduction(summary), ""]
     for load in summary["loads"]:
-        lines += [f"## {load['id']}: {load['title']}", "", *_table(load, summary["rivals"]), ""]
+        lines += [f"## {load['id']}: {load['title']}", "", *_table(load, summary["rivals"], summary["cores"]), ""]
     lines += _missing(summary)
     return "\n".join(lines)
 
@@ -21,15 +24,16 @@ def _introduction(summary: dict) -> str:
     return "**A quick run: its figures mean nothing.** " + text if summary["quick"] else text
 
 
-def _table(load: dict, rivals: dict) -> list[str]:
+def _table(load: dict, rivals: dict, cores: int) -> list[str]:
     head = {
         "updates": ["CPU s a million deliveries", "×", "deliveries a second", "p50", "p99", "max", "server cores"],
         "echo": ["CPU s a million messages", "×", "messages a second", "p50", "p99", "max", "server cores"],
-        "hold": ["CPU µs a connection", "×", "connections a second", "resident a connection", "resident before"],
+        "rejoin": ["CPU s a million connections", "×", "connections a second", "p50", "p99", "max", "server cores"],
+        "hold": ["resident a connection", "×", "kernel a connection", "resident before", "CPU µs to join"],
     }[load["kind"]]
     lines = ["| server | " + " | ".join(head) + " | |", "|---" * (len(head) + 2) + "|"]
     results = load["results"]
-    cost = {name: _median(result, "server_cpu_s_per_million") for name, result in results.items()}
+    cost = {name: _median(result, COST.get(load["kind"], CPU)) for name, result in results.items()}
     for name in sorted(results, key=lambda name: (cost[name] is None, cost[name] or 0)):
         result = results[name]
         title = rivals[name]["title"]
@@ -37,7 +41,8 @@ def _table(load: dict, rivals: dict) -> list[str]:
         if "reason" in result:
             cells = ["n/a"] + [""] * (len(head) - 1) + [result["reason"]]
         else:
-            cells = [*_cells(load["kind"], result, cost[name], cost.get(REFERENCE)), _remarks(result)]
+            remarks = _remarks(result, cores if load.get("all_cores") else None)
+            cells = [*_cells(load["kind"], result, cost[name], cost.get(REFERENCE)), remarks]
         lines.append(f"| {title} | " + " | ".join(cells) + " |")
     return lines
 
@@ -45,20 +50,35 @@ def _table(load: dict, rivals: dict) -> list[str]:
 def _cells(kind: str, result: dict, cost: float | None, reference: float | None) -> list[str]:
     ratio = f"{cost / reference:.2f}" if cost is not None and reference else "-"
     mark = "" if result["valid"] else " †"
-    cpu = _spread(result, "server_cpu_s_per_million", _number)
+    cpu = _spread(result, CPU, _number)
     if kind == "hold":
         return [
-            cpu, ratio, _spread(result, "joined_per_s", _count) + mark,
-            _spread(result, "rss_per_connection_bytes", _bytes), _spread(result, "rss_before_bytes", _bytes),
+            _spread(result, "rss_per_connection_bytes", _bytes), ratio,
+            _spread(result, "kernel_slab_per_connection_bytes", _bytes), _spread(result, "rss_before_bytes", _bytes), cpu,
         ]
     latencies = [_spread(result, f"latency_{name}_us", _time) for name in ("p50", "p99", "max")]
     return [cpu, ratio, _spread(result, "delivered_per_s", _count) + mark, *latencies,
             _spread(result, "server_cores", lambda cores: f"{cores:.2f}")]
 
 
-def _remarks(result: dict) -> str:
+def _remarks(result: dict, cores: int | None) -> str:
     remarks = [] if result["verified"] else ["**not verified:** " + "; ".join(result["failures"][:3])]
+    if cores is not None:
+        remarks.append(_limit(_median(result, "server_cores"), _median(result, "generator_cores"), cores))
     return ". ".join(remarks).replace("|", "\\|")
+
+
+def _limit(server: float | None, generator: float | None, cores: int) -> str:
+    """What kept the rate from being higher, where server and generator share all cores."""
+    if server is None or generator is None:
+        return ""
+    if server + generator > 0.95 * cores:
+        what = f"all {cores} cores were busy"
+    elif generator > 0.95:
+        what = "the generator, which is one thread"
+    else:
+        what = "neither: they waited for one another"
+    return f"generator {generator:.2f} cores; limit: {what}"
 
 
 def _missing(summary: dict) -> list[str]:

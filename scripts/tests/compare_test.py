@@ -27,7 +27,7 @@ def report(cpu: float, passed: bool = True, valid: bool = True) -> dict:
         "window": {"delivered_per_s": 5.0, "published_per_s": 1.0, "server": {"cores": 0.5}, "generator_cores": 0.4},
         "latency": latency, "time_to_last": latency,
         "join": {"joined_per_s": 9.0, "server_cpu_us_each": None, "server_cores": None, "generator_cores": 0.1},
-        "memory": {"rss_per_connection_bytes": 100.0, "rss_before_bytes": 5},
+        "memory": {"rss_per_connection_bytes": cpu * 50, "kernel_slab_per_connection_bytes": 9.0, "before": {"rss_bytes": 5}},
         "verdict": {"passed": passed, "valid": valid, "failures": [] if passed else ["7 updates lost"],
                     "invalid_because": [] if valid else ["saturated"]},
     }
@@ -83,6 +83,7 @@ class Definitions(unittest.TestCase):
         load = Load("1", "hold", "t", {"connections": 5, "rate": 2}, {"connections": 1})
         self.assertEqual(["--connections", "5", "--rate", "2"], load.words(quick=False))
         self.assertEqual(["--connections", "1", "--rate", "2"], load.words(quick=True))
+        self.assertEqual(["--rejoin"], Load("5", "rejoin", "t", {"rejoin": True}).words(quick=False))
 
     def test_only_known_places_are_filled(self) -> None:
         self.assertEqual(["a7", '{"x":{topics}}'], fill(["a{port}", '{"x":{topics}}'], {"port": "7"}))
@@ -114,18 +115,30 @@ class Table(unittest.TestCase):
         rivals = {name: {"title": name} for name in results} | {"socketify": {"title": "socketify", "missing": "no wheel"}}
         for kind in definitions.KINDS:
             text = table.markdown({
-                "rounds": 3, "quick": False, "rivals": rivals,
+                "rounds": 3, "quick": False, "cores": 2, "rivals": rivals,
                 "loads": [{"id": "2a", "kind": kind, "title": "one topic", "results": results}],
             })
             lines = [line for line in text.splitlines() if line.startswith("| ")]
             self.assertEqual(["server", "bun", "**fanfare**", "ws", "nats", "gone"], [line.split(" | ")[0].strip("| ") for line in lines])
             self.assertIn("| 0.50 |", lines[1])
-            self.assertIn("†", lines[1])
+            # Memory does not depend on how fast the generator is.
+            self.assertEqual(kind != "hold", "†" in lines[1])
             self.assertIn("7 updates lost", lines[3])
             self.assertIn("has no echo", lines[4])
             self.assertIn("did not listen", lines[5])
             self.assertIn("- socketify: no wheel", text)
             self.assertEqual(1, len({line.count("|") for line in lines}), text)
+
+
+    def test_where_all_cores_are_shared_the_limit_is_told(self) -> None:
+        for server, generator, limit in ((1.1, 0.85, "all 2 cores were busy"), (0.7, 0.99, "one thread"), (0.5, 0.4, "neither")):
+            one = report(1.0)
+            one["window"] |= {"server": {"cores": server}, "generator_cores": generator}
+            load = {"id": "7a", "kind": "updates", "title": "t", "all_cores": True, "results": {"fanfare": summary.sum_up([one])}}
+            text = table.markdown(
+                {"rounds": 1, "quick": False, "cores": 2, "rivals": {"fanfare": {"title": "f"}}, "loads": [load]}
+            )
+            self.assertIn(limit, text)
 
 
 class Servers(unittest.TestCase):

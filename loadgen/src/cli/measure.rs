@@ -84,6 +84,11 @@ pub struct MeasureArgs {
     #[arg(long, value_name = "BYTES", group = "shape")]
     pub echo: Option<usize>,
 
+    /// The oldest connection is cut and comes again with its subscriptions, --connecting of them at a
+    /// time; nothing is published
+    #[arg(long, group = "shape")]
+    pub rejoin: bool,
+
     /// How long the load goes on before it is measured
     #[arg(long, value_name = "TIME", default_value = "1s", value_parser = parse_duration)]
     pub warm_up: Duration,

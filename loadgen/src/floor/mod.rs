@@ -72,8 +72,9 @@ struct Peer {
     /// The request so far; `None` once it is answered.
     head: Option<Vec<u8>>,
     reader: Reader,
-    /// What the socket has not taken.
+    /// What the socket had not taken at once; the first `sent` bytes of it went later.
     unsent: Vec<u8>,
+    sent: usize,
     is_echo: bool,
 }
 
@@ -121,6 +122,7 @@ impl Floor {
                 head: Some(Vec::new()),
                 reader: Reader::default(),
                 unsent: Vec::new(),
+                sent: 0,
                 is_echo: false,
             });
         }
@@ -195,13 +197,15 @@ impl Peer {
             }
         }
         self.unsent.extend_from_slice(&bytes[sent..]);
-        while !self.unsent.is_empty() {
-            match self.stream.write(&self.unsent) {
-                Ok(count) => drop(self.unsent.drain(..count)),
-                Err(error) if error.kind() == ErrorKind::WouldBlock => break,
+        while self.sent < self.unsent.len() {
+            match self.stream.write(&self.unsent[self.sent..]) {
+                Ok(count) => self.sent += count,
+                Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(()),
                 Err(error) => return Err(error),
             }
         }
+        self.unsent.clear();
+        self.sent = 0;
         Ok(())
     }
 

@@ -54,7 +54,8 @@ pub fn run(plan: &Plan) -> anyhow::Result<Report> {
     let joined = course.mark()?;
     let mut findings = Findings {
         join: before.until(&joined),
-        rss_before_bytes: before.server_rss_bytes(),
+        joined: course.session.tally.joined,
+        before: Some(before.memory()),
         ..Findings::default()
     };
     match plan.shape {
@@ -65,7 +66,7 @@ pub fn run(plan: &Plan) -> anyhow::Result<Report> {
         }
         _ => course.load(&mut findings)?,
     }
-    findings.rss_held_bytes = course.mark()?.server_rss_bytes();
+    findings.held = Some(course.mark()?.memory());
     let report = Report::new(plan, &course.session, &findings);
     course.session.cut();
     Ok(report)
@@ -82,7 +83,7 @@ impl Course<'_> {
     fn join(&mut self) -> anyhow::Result<()> {
         self.session.begin_joining();
         let mut progress = Stall::new();
-        while self.session.tally.joined < self.plan.connections {
+        while self.session.tally.joined < u64::from(self.plan.connections) {
             self.turn(LOOK)?;
             let tally = &self.session.tally;
             let (joined, all) = (tally.joined, self.plan.connections);
@@ -91,7 +92,7 @@ impl Course<'_> {
                 "{joined} of {all} connections joined, then: {}",
                 tally.ends
             );
-            if progress.is_stalled(u64::from(joined)) {
+            if progress.is_stalled(joined) {
                 bail!("{joined} of {all} connections joined, then nothing for {STALL:?}");
             }
         }
@@ -100,27 +101,24 @@ impl Course<'_> {
 
     /// Warms up, measures, and waits for what is under way.
     fn load(&mut self, findings: &mut Findings) -> anyhow::Result<()> {
-        if self.session.echo.is_some() {
-            self.session.begin_echo();
-        } else {
-            self.open_publisher()?;
-            self.begin_subscriptions()?;
-            self.session.pacing = Pacing::begin(self.plan.shape, clock::monotonic_ns());
+        match self.plan.shape {
+            Shape::Echo(_) => self.session.begin_echo(),
+            Shape::Rejoin => self.session.begin_rejoining(),
+            _ => {
+                self.open_publisher()?;
+                self.begin_subscriptions()?;
+                self.session.pacing = Pacing::begin(self.plan.shape, clock::monotonic_ns());
+            }
         }
         self.listen(self.plan.warm_up)?;
-        let session = &mut self.session;
-        session.account.begin_window();
-        session.tally.slip = Default::default();
-        session.tally.held_back = 0;
-        if let Some(echo) = &mut session.echo {
-            echo.round_trip = Default::default();
-        }
+        self.session.begin_window();
         let begin = self.mark()?;
         findings.is_stalled = self.listen(self.plan.duration)?;
         let end = self.mark()?;
         findings.window = Some(begin.until(&end));
         findings.missing_at_end = self.session.account.missing();
         self.session.pacing = Pacing::Paused;
+        self.session.end_rejoining();
         self.drain()
     }
 
@@ -185,13 +183,17 @@ impl Course<'_> {
     }
 
     fn successes(&self) -> u64 {
-        let echo = self.session.echo.as_ref().map_or(0, |echo| echo.returned);
-        self.session.account.sums.delivered + echo
+        let session = &self.session;
+        match self.plan.shape {
+            Shape::Echo(_) => session.echo.as_ref().map_or(0, |echo| echo.returned),
+            Shape::Rejoin => session.tally.joined,
+            _ => session.account.sums.delivered,
+        }
     }
 
     fn mark(&self) -> anyhow::Result<Mark> {
         let mut sums = self.session.account.sums;
-        // What an echo delivers is what comes back.
+        // What an echo delivers is what comes back, and a rejoin is a success of its own.
         sums.delivered = self.successes();
         let bytes_in = self.session.tally.bytes_in;
         Ok(Mark::now(self.plan.server_pid, sums, bytes_in)?)
@@ -254,6 +256,8 @@ mod tests {
             ("--rate 0", "--rate must be more than 0"),
             ("--echo 0", "--echo must be at least 1 byte"),
             ("--rate 5 --burst 5", "cannot be used with"),
+            ("--rejoin --rate 5", "cannot be used with"),
+            ("--rejoin --connections 9", "needs more --connections"),
             ("--protocol raw-json", "needs --subscribe-template"),
         ] {
             let error = format!("{:#}", plan(arguments).unwrap_err());

@@ -10,6 +10,8 @@ use serde::Serialize;
 pub enum Shape {
     /// Nothing: connections are made and held.
     Hold,
+    /// No updates: the oldest connection is cut and comes again, as many at a time as may connect.
+    Rejoin,
     /// The next update when all subscribers have the oldest of so many.
     InFlight(u32),
     /// So many updates a second, whatever the server does.
@@ -27,7 +29,9 @@ impl Shape {
         let rate = args.rate.map(Shape::Rate);
         let burst = args.burst.map(Shape::Burst);
         let echo = args.echo.map(Shape::Echo);
-        in_flight.or(rate).or(burst).or(echo).unwrap_or(Shape::Hold)
+        let rejoin = args.rejoin.then_some(Shape::Rejoin);
+        let updates = in_flight.or(rate).or(burst);
+        updates.or(echo).or(rejoin).unwrap_or(Shape::Hold)
     }
 }
 
@@ -50,7 +54,7 @@ impl Pacing {
     /// A load that begins now.
     pub(super) fn begin(shape: Shape, now_ns: u64) -> Pacing {
         match shape {
-            Shape::Hold | Shape::Echo(_) => Pacing::Paused,
+            Shape::Hold | Shape::Rejoin | Shape::Echo(_) => Pacing::Paused,
             Shape::InFlight(count) => Pacing::InFlight(count),
             Shape::Rate(per_s) => Pacing::Rate(Schedule::new(now_ns, per_s)),
             Shape::Burst(size) => Pacing::Burst(size, 0),

@@ -73,6 +73,11 @@ impl Plan {
             "{subscriptions} subscriptions leave some of the {} topics without a subscriber",
             args.topics
         );
+        ensure!(
+            !args.rejoin || args.connections > args.connecting,
+            "--rejoin needs more --connections than --connecting: {} of them would be the oldest and the newest at once",
+            args.connections
+        );
         // One thread holds them all, and a publisher.
         let files = fit::workers(host, args.connections + 1, Some(1));
         files.map_err(|error| match error {

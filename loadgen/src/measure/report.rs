@@ -5,7 +5,7 @@ use super::account::Sums;
 use super::pacing::Shape;
 use super::plan::Plan;
 use super::session::Session;
-use super::window::Window;
+use super::window::{Held, Window};
 use crate::counts::Counts;
 use crate::latency::Quantiles;
 use crate::report::Verdict;
@@ -25,8 +25,10 @@ const SATURATED_CORES: f64 = 0.95;
 pub(super) struct Findings {
     pub(super) join: Window,
     pub(super) window: Option<Window>,
-    pub(super) rss_before_bytes: Option<u64>,
-    pub(super) rss_held_bytes: Option<u64>,
+    /// Connections that had joined when all had for the first time.
+    pub(super) joined: u64,
+    pub(super) before: Option<Held>,
+    pub(super) held: Option<Held>,
     pub(super) missing_at_end: u64,
     pub(super) is_stalled: bool,
 }
@@ -34,16 +36,17 @@ pub(super) struct Findings {
 /// The report.
 #[derive(Debug, Serialize)]
 pub struct Report {
-    /// CPU of the server, user and system, for a million deliveries (with echo: messages back; when
-    /// connections are only held: connections made).
+    /// CPU of the server, user and system, for a million deliveries (with echo: messages back; with
+    /// rejoin, and when connections are only held: connections made).
     pub server_cpu_s_per_million: Option<f64>,
     /// The window: what was delivered in it and what it took.
     pub window: Option<Window>,
     /// Connecting and subscribing everybody.
     pub join: Join,
-    /// The server's resident memory.
+    /// The server's memory, and the kernel's.
     pub memory: Memory,
-    /// From the intended time to arrival; with echo, there and back.
+    /// From the intended time to arrival; with echo, there and back; with rejoin, from connecting to
+    /// the last ack.
     pub latency: Quantiles,
     /// From the intended time to arrival at the last subscriber.
     pub time_to_last: Quantiles,
@@ -81,7 +84,7 @@ pub struct Report {
 #[derive(Clone, Copy, Debug, Serialize)]
 pub struct Join {
     /// Connections made, and subscribed.
-    pub joined: u32,
+    pub joined: u64,
     /// The same a second.
     pub joined_per_s: f64,
     /// CPU of the server for each.
@@ -96,38 +99,43 @@ pub struct Join {
     pub join: Quantiles,
 }
 
-/// The server's resident memory, its processes together.
+/// What the connections take: the server's resident memory, its processes together, and the kernel's.
 #[derive(Clone, Copy, Debug, Serialize)]
 pub struct Memory {
     /// Before the first connection.
-    pub rss_before_bytes: Option<u64>,
+    pub before: Held,
     /// At the end, all connections held.
-    pub rss_held_bytes: Option<u64>,
-    /// The difference for each connection.
+    pub held: Held,
+    /// The difference in the server for each connection.
     pub rss_per_connection_bytes: Option<f64>,
+    /// The difference in the kernel for each connection, both ends of it.
+    pub kernel_slab_per_connection_bytes: Option<f64>,
 }
 
 impl Report {
     pub(super) fn new(plan: &Plan, session: &Session<'_>, findings: &Findings) -> Report {
-        let joined = session.tally.joined;
-        let join_cpu = findings.join.server_cpu_s_per_million(u64::from(joined));
+        let joined = findings.joined;
+        let join_cpu = findings.join.server_cpu_s_per_million(joined);
         let window = findings.window;
         let cpu = match plan.shape {
             Shape::Hold => join_cpu,
             _ => window.and_then(|window| window.server_cpu_s_per_million(window.delivered)),
         };
-        let memory = findings.rss_before_bytes.zip(findings.rss_held_bytes);
-        let latency = match &session.echo {
-            Some(echo) => echo.round_trip.quantiles(),
-            None => session.account.delivery.quantiles(),
-        };
+        let [before, held] = [findings.before, findings.held].map(Option::unwrap_or_default);
+        let [rss_each, slab_each] = held.since(&before, plan.connections);
         let tally = &session.tally;
+        let latency = match (&session.echo, plan.shape) {
+            (Some(echo), _) => &echo.round_trip,
+            (None, Shape::Rejoin) => &tally.join,
+            (None, _) => &session.account.delivery,
+        };
+        let latency = latency.quantiles();
         Report {
             server_cpu_s_per_million: cpu,
             window,
             join: Join {
                 joined,
-                joined_per_s: f64::from(joined) / findings.join.length_s,
+                joined_per_s: joined as f64 / findings.join.length_s,
                 server_cpu_us_each: join_cpu,
                 server_cores: findings.join.server.map(|server| server.cores),
                 generator_cores: findings.join.generator_cores,
@@ -135,11 +143,10 @@ impl Report {
                 join: tally.join.quantiles(),
             },
             memory: Memory {
-                rss_before_bytes: findings.rss_before_bytes,
-                rss_held_bytes: findings.rss_held_bytes,
-                rss_per_connection_bytes: memory.map(|(before, held)| {
-                    (held as f64 - before as f64) / f64::from(plan.connections)
-                }),
+                before,
+                held,
+                rss_per_connection_bytes: rss_each,
+                kernel_slab_per_connection_bytes: slab_each,
             },
             latency,
             time_to_last: session.account.time_to_last.quantiles(),
@@ -273,7 +280,7 @@ impl Display for Report {
         writeln!(
             f,
             "joined                 {} at {} a second, server CPU {} each",
-            count(u64::from(self.join.joined)),
+            count(self.join.joined),
             count(self.join.joined_per_s as u64),
             self.join
                 .server_cpu_us_each

@@ -43,6 +43,8 @@ pub(super) struct Session<'a> {
     command: Vec<u8>,
     /// Connections begun so far.
     begun: u32,
+    /// The connection that has stood longest, when they are to come again.
+    oldest: Option<u32>,
     /// What is published, and when.
     pub(super) pacing: Pacing,
     /// The books of updates.
@@ -56,8 +58,8 @@ pub(super) struct Session<'a> {
 /// What is known about the connections as such.
 #[derive(Debug, Default)]
 pub(super) struct Tally {
-    /// Connections that are connected, and subscribed where they should be.
-    pub(super) joined: u32,
+    /// Connections that became connected, and subscribed where they should be; each time they came.
+    pub(super) joined: u64,
     /// From connecting to the end of the handshake.
     pub(super) handshake: Latency,
     /// From connecting to the last ack, or to the handshake's end where there is none.
@@ -109,6 +111,7 @@ impl<'a> Session<'a> {
             payload: Vec::new(),
             command: Vec::new(),
             begun: 0,
+            oldest: None,
             pacing: Pacing::Paused,
             account: Account::new(plan),
             echo,
@@ -132,22 +135,55 @@ impl<'a> Session<'a> {
     /// Opens as many connections as may be waited for.
     pub(super) fn begin_joining(&mut self) {
         while self.begun < self.plan.connections
-            && self.begun - self.tally.joined < self.plan.connecting_max
+            && u64::from(self.begun) - self.tally.joined < u64::from(self.plan.connecting_max)
         {
-            let slot = self.begun;
             self.begun += 1;
-            let source = self.plan.sources[slot as usize % self.plan.sources.len()];
-            let member = &mut self.members[slot as usize];
-            member.since_ns = clock::monotonic_ns();
-            let link = self.connect(&self.plan.target, source);
-            let registered = link.and_then(|mut link| {
-                link.register(self.poll.registry(), Token(slot as usize))?;
-                Ok(link)
-            });
-            match registered {
-                Ok(link) => self.members[slot as usize].link = Some(link),
-                Err(error) => self.on_end(slot, &error.into()),
-            }
+            self.open(self.begun - 1);
+        }
+    }
+
+    /// Lets the oldest connections leave and come again, as many at a time as may be waited for, until
+    /// [`Session::end_rejoining`]. All must have joined.
+    pub(super) fn begin_rejoining(&mut self) {
+        self.oldest = Some(0);
+        for _ in 0..self.plan.connecting_max {
+            self.rejoin_oldest();
+        }
+    }
+
+    /// No more connections leave.
+    pub(super) fn end_rejoining(&mut self) {
+        self.oldest = None;
+    }
+
+    fn rejoin_oldest(&mut self) {
+        let all = self.plan.connections;
+        let Some(oldest) = self.oldest else { return };
+        // They do not always join in the order in which they came; one that is under way may stay.
+        let mut turn = (0..all).map(|step| (oldest + step) % all);
+        let Some(slot) = turn.find(|slot| self.members[*slot as usize].has_joined) else {
+            return;
+        };
+        self.oldest = Some((slot + 1) % all);
+        let member = &mut self.members[slot as usize];
+        member.has_joined = false;
+        if let Some(link) = member.link.take() {
+            link.cut();
+        }
+        self.open(slot);
+    }
+
+    fn open(&mut self, slot: u32) {
+        let source = self.plan.sources[slot as usize % self.plan.sources.len()];
+        self.members[slot as usize].since_ns = clock::monotonic_ns();
+        let link = self.connect(&self.plan.target, source);
+        let registered = link.and_then(|mut link| {
+            link.register(self.poll.registry(), Token(slot as usize))?;
+            Ok(link)
+        });
+        match registered {
+            Ok(link) => self.members[slot as usize].link = Some(link),
+            Err(error) => self.on_end(slot, &error.into()),
         }
     }
 
@@ -195,6 +231,20 @@ impl<'a> Session<'a> {
     /// Room for the events of a turn.
     pub(super) fn events() -> Events {
         Events::with_capacity(EVENTS)
+    }
+
+    /// Begins to measure: latencies so far are forgotten.
+    pub(super) fn begin_window(&mut self) {
+        self.account.begin_window();
+        self.tally.slip = Latency::default();
+        self.tally.held_back = 0;
+        if let Some(echo) = &mut self.echo {
+            echo.round_trip = Latency::default();
+        }
+        if self.oldest.is_some() {
+            self.tally.handshake = Latency::default();
+            self.tally.join = Latency::default();
+        }
     }
 
     /// Sends the first message of every connection.
@@ -363,6 +413,7 @@ impl<'a> Session<'a> {
         self.tally.join.record_between(member.since_ns, now_ns);
         // The next one at once: the server shall not wait for us.
         self.begin_joining();
+        self.rejoin_oldest();
     }
 
     fn on_end(&mut self, slot: u32, error: &LinkError) {

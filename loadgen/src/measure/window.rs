@@ -3,7 +3,7 @@
 
 use super::account::Sums;
 use crate::clock;
-use crate::process::Usage;
+use crate::process::{self, Usage};
 use crate::sys;
 use serde::Serialize;
 use std::io;
@@ -31,9 +31,12 @@ impl Mark {
         })
     }
 
-    /// Resident memory of the server.
-    pub(super) fn server_rss_bytes(&self) -> Option<u64> {
-        self.server.map(|usage| usage.rss_bytes)
+    /// Memory at this moment.
+    pub(super) fn memory(&self) -> Held {
+        Held {
+            rss_bytes: self.server.map(|usage| usage.rss_bytes),
+            kernel_slab_bytes: process::kernel_slab_bytes(),
+        }
     }
 
     /// From this end to the other.
@@ -59,12 +62,34 @@ impl Mark {
     }
 }
 
+/// What is held in memory at one moment; `None` where it cannot be known.
+#[derive(Clone, Copy, Debug, Default, Serialize)]
+pub struct Held {
+    /// Resident bytes of the server, its processes together.
+    pub rss_bytes: Option<u64>,
+    /// The kernel's own structures on the whole host: the sockets of both ends are among them.
+    pub kernel_slab_bytes: Option<u64>,
+}
+
+impl Held {
+    /// What each of so many connections has added since `before`: resident, and the kernel's.
+    pub(super) fn since(&self, before: &Held, connections: u32) -> [Option<f64>; 2] {
+        let each = |now: Option<u64>, before: Option<u64>| {
+            Some((now? as f64 - before? as f64) / f64::from(connections))
+        };
+        [
+            each(self.rss_bytes, before.rss_bytes),
+            each(self.kernel_slab_bytes, before.kernel_slab_bytes),
+        ]
+    }
+}
+
 /// What happened in a window.
 #[derive(Clone, Copy, Debug, Default, Serialize)]
 pub struct Window {
     /// Its length.
     pub length_s: f64,
-    /// Deliveries; with echo, messages that came back.
+    /// Deliveries; with echo, messages that came back; with rejoin, connections that came again.
     pub delivered: u64,
     /// The same a second.
     pub delivered_per_s: f64,
