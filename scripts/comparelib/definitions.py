@@ -45,6 +45,10 @@ class Rival:
     not_for: dict[str, str] = dataclasses.field(default_factory=dict)
     places: dict[str, str] = dataclasses.field(default_factory=dict)
 
+    def filled_environment(self, places: dict[str, str]) -> dict[str, str]:
+        """Its environment, with what is known put in."""
+        return dict(zip(self.environment, fill(list(self.environment.values()), places)))
+
     def reason_against(self, load: "Load") -> str | None:
         """Why this load is not for this server; None if it is."""
         if self.only_for is not None and load.id not in self.only_for:
@@ -142,3 +146,13 @@ def _make(kind: type, table: dict, path: Path):
         return kind(**table)
     except TypeError as error:
         raise Wrong(f"{path.name}: {error}") from error
+
+
+def fill(words: list[str], places: dict[str, str]) -> list[str]:
+    """Puts what is known in the places of a command; other braces stay as they are."""
+    filled = []
+    for word in words:
+        for name, value in places.items():
+            word = word.replace("{" + name + "}", value)
+        filled.append(word)
+    return filled

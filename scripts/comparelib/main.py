@@ -13,9 +13,9 @@ from millionlib import host
 
 from . import summary as summing
 from . import table
-from .definitions import Load, Rival, Wrong, choose, read_loads, read_rivals
-from .install import Missing, Shop, carry_out
-from .measuring import Bench, fill
+from .definitions import Load, Rival, Wrong, choose, fill, read_loads, read_rivals
+from .install import Missing, Shop, carry_out, version_of
+from .measuring import Bench
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 BINARIES = Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target")) / "release"
@@ -114,7 +114,9 @@ class _Run:
                 rival.places = {**programs, **shop.places(rival), **rival.places}
                 if rival.needs_flag and rival.needs_flag not in carry_out(fill(["{fanfare}", "serve", "--help"], rival.places), ROOT):
                     raise Missing(f"this build knows no {rival.needs_flag}")
-                described["version"] = carry_out(fill(rival.version, rival.places), ROOT).strip()
+                described["version"] = version_of(fill(rival.version, rival.places), rival.filled_environment(rival.places))
+                if "packages" in rival.places:
+                    described["version"] += f" ({rival.places['packages']})"
             except Missing as reason:
                 described["missing"] = str(reason)
                 print(f"{rival.name} is missing: {reason}")

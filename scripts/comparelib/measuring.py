@@ -3,8 +3,10 @@
 import json
 import os
 import subprocess
+import tempfile
 from pathlib import Path
 
+from .definitions import fill
 from .servers import Failed, Server, free_port, pinned
 
 TIMEOUT_S = 120
@@ -25,21 +27,26 @@ class Bench:
     def measure(self, rival, load, round_: int) -> dict:
         """The generator's report; with the key `error` alone if there is none."""
         name = f"{load.id}-{rival.name}-{round_}"
-        try:
-            server = self._start(rival, load, name)
-        except Failed as error:
-            return {"error": str(error)}
-        try:
-            return self._generate(rival, load, server, name)
-        finally:
-            server.end()
+        with tempfile.TemporaryDirectory(prefix="fanfare-compare-") as folder:
+            try:
+                server = self._start(rival, load, name, Path(folder))
+            except Failed as error:
+                return {"error": str(error)}
+            try:
+                return self._generate(rival, load, server, name)
+            finally:
+                server.end()
 
-    def _start(self, rival, load, name: str) -> Server:
+    def _start(self, rival, load, name: str, folder: Path) -> Server:
+        """Its configuration, and whatever it writes, is in a folder of its own, which is gone when it has ended."""
         port = free_port()
-        places = {**rival.places, "port": str(port), "run": str(self._out / "logs" / name)}
+        places = {**rival.places, "port": str(port), "run": str(folder), "conf": str(folder / "conf")}
+        if rival.configuration:
+            text = (Path(places["here"]) / rival.configuration).read_text()
+            (folder / "conf").write_text("".join(fill([text], places)))
         template = rival.serve_all_cores if load.all_cores else rival.serve
         command = fill(template, places)
-        environment = dict(zip(rival.environment, fill(list(rival.environment.values()), places)))
+        environment = rival.filled_environment(places)
         core = SERVER_CORE if self._can_pin and not load.all_cores else None
         self.commands[f"{rival.name}{' on all cores' if load.all_cores else ''}"] = " ".join(pinned(core, template))
         (self._out / "logs").mkdir(exist_ok=True)
@@ -58,17 +65,9 @@ class Bench:
             done = subprocess.run(command, capture_output=True, text=True, timeout=TIMEOUT_S, check=False)
         except subprocess.TimeoutExpired:
             return {"error": f"not done after {TIMEOUT_S} s"}
+        except OSError as error:
+            return {"error": f"the generator cannot be started: {error}"}
         if not report.exists():
             lines = (done.stderr or done.stdout).strip().splitlines()
             return {"error": lines[-1] if lines else f"the generator ended with {done.returncode}"}
         return json.loads(report.read_text())
-
-
-def fill(words: list[str], places: dict[str, str]) -> list[str]:
-    """Puts what is known in the places of a command; other braces stay as they are."""
-    filled = []
-    for word in words:
-        for name, value in places.items():
-            word = word.replace("{" + name + "}", value)
-        filled.append(word)
-    return filled

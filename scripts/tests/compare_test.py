@@ -12,9 +12,9 @@ from pathlib import Path
 SCRIPTS = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(SCRIPTS))
 
-from comparelib import definitions, servers, summary, table  # noqa: E402
-from comparelib.definitions import Load, Wrong, choose  # noqa: E402
-from comparelib.measuring import fill  # noqa: E402
+from comparelib import definitions, install, servers, summary, table  # noqa: E402
+from comparelib.definitions import Load, Wrong, choose, fill  # noqa: E402
+from comparelib.measuring import Bench  # noqa: E402
 
 ROOT = SCRIPTS.parent
 LISTEN = "import socket,sys; s=socket.socket(); s.bind(('127.0.0.1',int(sys.argv[1]))); s.listen(); [s.accept() for _ in iter(int,1)]"
@@ -87,6 +87,57 @@ class Definitions(unittest.TestCase):
 
     def test_only_known_places_are_filled(self) -> None:
         self.assertEqual(["a7", '{"x":{topics}}'], fill(["a{port}", '{"x":{topics}}'], {"port": "7"}))
+
+
+class Installing(unittest.TestCase):
+    def test_what_is_installed_is_not_installed_again_until_something_else_is_wanted(self) -> None:
+        with tempfile.TemporaryDirectory() as folder:
+            done: list[str] = []
+            for wanted in ("1", "1", "2", "1"):
+                install.once(Path(folder, "new"), wanted, lambda: done.append(wanted))
+            self.assertEqual(["1", "2", "1"], done)
+
+    def test_what_broke_off_is_done_again(self) -> None:
+        def break_off() -> None:
+            raise install.Missing("no network")
+
+        with tempfile.TemporaryDirectory() as folder:
+            done: list[str] = []
+            install.once(Path(folder), "1", lambda: done.append("before"))
+            with self.assertRaises(install.Missing):
+                install.once(Path(folder), "2", break_off)
+            install.once(Path(folder), "1", lambda: done.append("after"))
+            self.assertEqual(["before", "after"], done)
+
+    def test_why_a_rival_cannot_be_had_is_told_for_each_that_needs_it(self) -> None:
+        with tempfile.TemporaryDirectory() as folder:
+            rivals = Path(folder, "rivals")
+            (rivals / "pypi").mkdir(parents=True)
+            (rivals / "pypi/requirements.txt").write_text("no such requirement!\n")
+            shop = install.Shop(Path(folder, "cache"), rivals)
+            for name in ("one", "two"):
+                rival = definitions.Rival(name, name, name, [], [], pypi=name)
+                with self.assertRaisesRegex(install.Missing, "pip.* failed"):
+                    shop.places(rival)
+
+    def test_a_version_is_the_first_line_wherever_it_is_said(self) -> None:
+        said = install.version_of(["sh", "-c", "echo; echo \"$WHAT 1.2\" >&2; echo more >&2; exit 3"], {"WHAT": "nginx"})
+        self.assertEqual("nginx 1.2", said)
+        with self.assertRaisesRegex(install.Missing, "does not tell"):
+            install.version_of(["true"], {})
+
+
+class Configurations(unittest.TestCase):
+    def test_a_server_finds_its_configuration_filled_in(self) -> None:
+        with tempfile.TemporaryDirectory() as folder:
+            (Path(folder) / "some.conf").write_text("port {port} of {here}\n")
+            # It listens, and says what it was told.
+            serve = ["sh", "-c", f'cat "$1"; exec {sys.executable} -c "{LISTEN}" "$2"', "sh", "{conf}", "{port}"]
+            rival = definitions.Rival("some", "some", "some", serve, [], configuration="some.conf", places={"here": folder})
+            bench = Bench("no-generator", Path(folder), quick=True)
+            report = bench.measure(rival, Load("1", "hold", "t", {}), 1)
+            self.assertRegex((Path(folder) / "logs/1-some-1.log").read_text(), f"^port [0-9]+ of {folder}\n")
+            self.assertIn("error", report)
 
 
 class Sums(unittest.TestCase):

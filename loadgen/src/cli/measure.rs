@@ -121,6 +121,12 @@ pub enum ProtocolName {
     Fanfare,
     /// Commands by template, deliveries are bare payloads
     RawJson,
+    /// NATS over WebSocket
+    Nats,
+    /// MQTT 3.1.1 over WebSocket, quality of service 0
+    Mqtt,
+    /// nginx with nchan: subscribers at /sub/TOPIC,TOPIC…, publishes are POSTed to /pub/TOPIC
+    Nchan,
 }
 
 /// Arguments of `floor`.

@@ -42,6 +42,8 @@ const READS_MAX: usize = 16;
 pub struct Link {
     stream: TcpStream,
     is_open: bool,
+    /// Bytes both ways, no WebSocket.
+    is_plain: bool,
     /// We have sent a close frame.
     is_closing: bool,
     /// It was answered: what remains is that the server ends the stream.
@@ -86,19 +88,7 @@ impl Link {
         source: Option<IpAddr>,
         protocol: Option<&'static str>,
     ) -> io::Result<Link> {
-        let domain = socket2::Domain::for_address(target.address);
-        let socket =
-            socket2::Socket::new(domain, socket2::Type::STREAM, Some(socket2::Protocol::TCP))?;
-        socket.set_nonblocking(true)?;
-        socket.set_tcp_nodelay(true)?;
-        if let Some(source) = source {
-            sys::bind_address_no_port(&socket)?;
-            socket.bind(&std::net::SocketAddr::new(source, 0).into())?;
-        }
-        match socket.connect(&target.address.into()) {
-            Err(error) if error.raw_os_error() != Some(libc::EINPROGRESS) => return Err(error),
-            _ => {}
-        }
+        let stream = stream(target, source)?;
         let mut cold = Box::<Cold>::default();
         cold.key = handshake::new_key(fastrand::u128(..).to_ne_bytes());
         cold.protocol = protocol;
@@ -110,13 +100,26 @@ impl Link {
             protocol.as_slice(),
             &[],
         );
-        let stream = TcpStream::from_std(socket.into());
         Ok(Link {
             stream,
             is_open: false,
+            is_plain: false,
             is_closing: false,
             is_answered: false,
             cold: Some(cold),
+        })
+    }
+
+    /// Begins to connect without a WebSocket: it is open from now on, what is queued goes out as soon
+    /// as the socket is writable, and what arrives is handed out as it comes, as binary.
+    pub fn connect_plainly(target: &Target) -> io::Result<Link> {
+        Ok(Link {
+            stream: stream(target, None)?,
+            is_open: true,
+            is_plain: true,
+            is_closing: false,
+            is_answered: false,
+            cold: None,
         })
     }
 
@@ -254,6 +257,10 @@ impl Link {
         hear: &mut impl FnMut(Item<'_>, u64),
     ) -> Result<(), LinkError> {
         let now_ns = clock::monotonic_ns();
+        if self.is_plain {
+            hear(Item::Binary(bytes), now_ns);
+            return Ok(());
+        }
         if self.is_open {
             return self.on_frames(bytes, now_ns, hear);
         }
@@ -312,6 +319,22 @@ impl Link {
             self.cold.get_or_insert_default().reader = reader;
         }
         Ok(())
+    }
+}
+
+/// A socket that is connecting.
+fn stream(target: &Target, source: Option<IpAddr>) -> io::Result<TcpStream> {
+    let domain = socket2::Domain::for_address(target.address);
+    let socket = socket2::Socket::new(domain, socket2::Type::STREAM, Some(socket2::Protocol::TCP))?;
+    socket.set_nonblocking(true)?;
+    socket.set_tcp_nodelay(true)?;
+    if let Some(source) = source {
+        sys::bind_address_no_port(&socket)?;
+        socket.bind(&std::net::SocketAddr::new(source, 0).into())?;
+    }
+    match socket.connect(&target.address.into()) {
+        Err(error) if error.raw_os_error() != Some(libc::EINPROGRESS) => Err(error),
+        _ => Ok(TcpStream::from_std(socket.into())),
     }
 }
 

@@ -131,6 +131,7 @@ impl Course<'_> {
                 bail!("the publisher cannot connect: {}", self.session.tally.ends);
             }
         }
+        self.session.greet();
         Ok(())
     }
 

@@ -17,6 +17,7 @@ use crate::target::Target;
 use mio::event::Event;
 use mio::unix::SourceFd;
 use mio::{Events, Interest, Poll, Token};
+use std::borrow::Cow;
 use std::io;
 use std::os::fd::AsRawFd as _;
 use std::time::Duration;
@@ -121,7 +122,12 @@ impl<'a> Session<'a> {
 
     /// Opens the connection that publishes.
     pub(super) fn open_publisher(&mut self) -> io::Result<()> {
-        let mut link = self.connect(&self.plan.target, None)?;
+        let protocol = &self.plan.protocol;
+        let mut link = if protocol.publishes_over_websocket() {
+            self.connect(&self.plan.target, None)?
+        } else {
+            Link::connect_plainly(&self.plan.target)?
+        };
         link.register(self.poll.registry(), PUBLISHER)?;
         self.publisher = Some(link);
         Ok(())
@@ -130,6 +136,13 @@ impl<'a> Session<'a> {
     /// Whether the publisher may publish.
     pub(super) fn publisher_is_open(&self) -> bool {
         self.publisher.as_ref().is_some_and(Link::is_open)
+    }
+
+    /// What the publisher says first; it is sent with its first update.
+    pub(super) fn greet(&mut self) {
+        if let Some(link) = &mut self.publisher {
+            self.plan.protocol.greet(link);
+        }
     }
 
     /// Opens as many connections as may be waited for.
@@ -176,7 +189,8 @@ impl<'a> Session<'a> {
     fn open(&mut self, slot: u32) {
         let source = self.plan.sources[slot as usize % self.plan.sources.len()];
         self.members[slot as usize].since_ns = clock::monotonic_ns();
-        let link = self.connect(&self.plan.target, source);
+        let target = self.target_of(slot);
+        let link = self.connect(&target, source);
         let registered = link.and_then(|mut link| {
             link.register(self.poll.registry(), Token(slot as usize))?;
             Ok(link)
@@ -184,6 +198,18 @@ impl<'a> Session<'a> {
         match registered {
             Ok(link) => self.members[slot as usize].link = Some(link),
             Err(error) => self.on_end(slot, &error.into()),
+        }
+    }
+
+    /// Where a subscriber connects to.
+    fn target_of(&self, slot: u32) -> Cow<'a, Target> {
+        let topics: Vec<&str> = self.plan.topics_of(slot).collect();
+        match self.plan.protocol.subscriber_path(&topics) {
+            Some(path) => Cow::Owned(Target {
+                path: path.into(),
+                ..self.plan.target.clone()
+            }),
+            None => Cow::Borrowed(&self.plan.target),
         }
     }
 
@@ -305,14 +331,18 @@ impl<'a> Session<'a> {
         let to_the_end = event.is_read_closed() || event.is_error();
         let (plan, refusals) = (self.plan, &mut self.tally.refusals);
         let ended = loop {
+            let mut asked = None;
             let read = link.read(&mut self.buffer, to_the_end, |message, _| {
-                let heard = plan.protocol.hear(message, |said| {
-                    if let Said::Refused(why) = said {
-                        refusals.add(&why);
-                    }
+                let heard = plan.protocol.hear_publisher(message, |said| match said {
+                    Said::Refused(why) => refusals.add(&why),
+                    Said::Asked(opcode, answer) => asked = Some((opcode, answer)),
+                    Said::Delivery(_) | Said::Acked(_) | Said::Aside => {}
                 });
                 heard.unwrap_or_else(|why| refusals.add(&why));
             });
+            if let Some((opcode, answer)) = asked {
+                link.queue(opcode, answer);
+            }
             if read.ended.is_some() || !read.more {
                 break read.ended;
             }
@@ -345,7 +375,7 @@ impl<'a> Session<'a> {
         let Some(link) = &mut member.link else {
             return;
         };
-        let (mut acked, mut echoed) = (0, 0);
+        let (mut acked, mut echoed, mut asked) = (0, 0, None);
         let read = link.read(buffer, to_the_end, |message, at_ns| {
             if let Some(echo) = echo {
                 echoed += u32::from(echo.on_message(slot, message, at_ns));
@@ -355,10 +385,14 @@ impl<'a> Session<'a> {
                 Said::Delivery(payload) => account.on_delivery(slot, payload, at_ns),
                 Said::Acked(count) => acked += count,
                 Said::Refused(why) => tally.refusals.add(&why),
+                Said::Asked(opcode, answer) => asked = Some((opcode, answer)),
                 Said::Aside => {}
             });
             heard.unwrap_or_else(|why| tally.refusals.add(&why));
         });
+        if let Some((opcode, answer)) = asked {
+            link.queue(opcode, answer);
+        }
         tally.bytes_in += read.bytes as u64;
         if read.opened {
             self.on_opened(slot);

@@ -2,9 +2,19 @@
 //! delivery is recognised. A delivery is nothing but our own payload, which carries its number and
 //! its intended time; so every server is held to the same account.
 //!
-//! Commands go out as frames ([`Outgoing`]); what arrives is turned into [`Said`]. Called by
-//! [`crate::measure`].
+//! Commands go out as frames ([`Outgoing`]); what arrives is turned into [`Said`]. A protocol keeps
+//! no state of a connection. Called by [`crate::measure`].
+//!
+//! | protocol | module |
+//! |---|---|
+//! | fanfare's own | [`crate::dialect`]: a new spelling of it is a dialect |
+//! | text commands of a server's own, bare payloads | `template` |
+//! | NATS, MQTT 3.1.1 | `nats`, `mqtt` |
+//! | nchan: channels in the path, publishes over HTTP | `nchan` |
 
+mod mqtt;
+mod nats;
+mod nchan;
 mod template;
 
 pub use template::{TemplateError, Templates};
@@ -21,6 +31,12 @@ pub enum Protocol {
     Fanfare(Dialect),
     /// Text commands by template, bare payloads.
     Raw(Templates),
+    /// NATS over WebSocket.
+    Nats,
+    /// MQTT 3.1.1 over WebSocket.
+    Mqtt,
+    /// nginx with nchan.
+    Nchan,
 }
 
 /// What a server said.
@@ -32,19 +48,27 @@ pub enum Said<'a> {
     Acked(u32),
     /// A command was refused; the text says which way.
     Refused(String),
+    /// The server wants this for an answer.
+    Asked(Opcode, &'static [u8]),
     /// Nothing that concerns us.
     Aside,
 }
 
-/// Takes the commands that a protocol writes, one frame each.
+/// Takes the commands that a protocol writes.
 pub trait Outgoing {
     /// Queues a frame.
     fn frame(&mut self, opcode: Opcode, payload: &[u8]);
+    /// Queues bytes without a frame around them.
+    fn bytes(&mut self, bytes: &[u8]);
 }
 
 impl Outgoing for crate::link::Link {
     fn frame(&mut self, opcode: Opcode, payload: &[u8]) {
         self.queue(opcode, payload);
+    }
+
+    fn bytes(&mut self, bytes: &[u8]) {
+        self.queue_made(bytes);
     }
 }
 
@@ -59,6 +83,9 @@ impl Protocol {
                 args.ack_text.as_deref(),
             )
             .map(Protocol::Raw),
+            ProtocolName::Nats => Ok(Protocol::Nats),
+            ProtocolName::Mqtt => Ok(Protocol::Mqtt),
+            ProtocolName::Nchan => Ok(Protocol::Nchan),
         }
     }
 
@@ -66,8 +93,20 @@ impl Protocol {
     pub fn subprotocol(&self) -> Option<&'static str> {
         match self {
             Protocol::Fanfare(dialect) => dialect.subprotocol(),
-            Protocol::Raw(_) => None,
+            Protocol::Mqtt => Some(mqtt::SUBPROTOCOL),
+            Protocol::Raw(_) | Protocol::Nats | Protocol::Nchan => None,
         }
+    }
+
+    /// The path that a subscriber of these topics connects to, if not the one that was given.
+    pub fn subscriber_path(&self, topics: &[&str]) -> Option<String> {
+        matches!(self, Protocol::Nchan).then(|| nchan::path(topics))
+    }
+
+    /// Whether who publishes speaks WebSocket; otherwise a plain stream, and what arrives on it goes
+    /// to [`Protocol::hear_publisher`] in pieces.
+    pub fn publishes_over_websocket(&self) -> bool {
+        !matches!(self, Protocol::Nchan)
     }
 
     /// How many acks answer a subscribe command for so many topics; with 0 nothing says when it is
@@ -76,6 +115,17 @@ impl Protocol {
         match self {
             Protocol::Fanfare(_) => topics as u32,
             Protocol::Raw(templates) => u32::from(templates.has_ack()),
+            Protocol::Nats | Protocol::Mqtt => 1,
+            Protocol::Nchan => 0,
+        }
+    }
+
+    /// What a publisher says before it publishes. Subscribers greet when they subscribe.
+    pub fn greet(&self, out: &mut impl Outgoing) {
+        match self {
+            Protocol::Fanfare(_) | Protocol::Raw(_) | Protocol::Nchan => {}
+            Protocol::Nats => nats::greet(out),
+            Protocol::Mqtt => mqtt::greet(out),
         }
     }
 
@@ -85,8 +135,12 @@ impl Protocol {
         match self {
             Protocol::Fanfare(dialect) => dialect.subscribe(scratch, 0, topics),
             Protocol::Raw(templates) => templates.subscribe(scratch, topics),
+            Protocol::Nats => nats::subscribe(scratch, topics),
+            Protocol::Mqtt => mqtt::subscribe(scratch, topics),
+            // Done by connecting.
+            Protocol::Nchan => return,
         }
-        out.frame(Opcode::Text, scratch);
+        out.frame(self.opcode(), scratch);
     }
 
     /// Publishes a payload, which is JSON. `number` tells this publish from others.
@@ -102,8 +156,21 @@ impl Protocol {
         match self {
             Protocol::Fanfare(dialect) => dialect.publish(scratch, number, topic, payload),
             Protocol::Raw(templates) => templates.publish(scratch, topic, payload),
+            Protocol::Nats => nats::publish(scratch, topic, payload),
+            Protocol::Mqtt => mqtt::publish(scratch, topic, payload),
+            Protocol::Nchan => {
+                nchan::publish(scratch, topic, payload);
+                return out.bytes(scratch);
+            }
         }
-        out.frame(Opcode::Text, scratch);
+        out.frame(self.opcode(), scratch);
+    }
+
+    fn opcode(&self) -> Opcode {
+        match self {
+            Protocol::Fanfare(_) | Protocol::Raw(_) | Protocol::Nchan => Opcode::Text,
+            Protocol::Nats | Protocol::Mqtt => Opcode::Binary,
+        }
     }
 
     /// Reads a message. The error is a sentence.
@@ -111,12 +178,30 @@ impl Protocol {
         match self {
             Protocol::Fanfare(dialect) => fanfare(dialect.hear(message)?, say),
             Protocol::Raw(templates) => say(templates.hear(bytes_of(message))),
+            Protocol::Nats => nats::hear(bytes_of(message), say)?,
+            Protocol::Mqtt => mqtt::hear(bytes_of(message), say)?,
+            Protocol::Nchan => say(Said::Delivery(bytes_of(message))),
         }
         Ok(())
     }
+
+    /// Reads what the publisher hears. The error is a sentence.
+    pub fn hear_publisher(
+        &self,
+        message: Item<'_>,
+        say: impl FnMut(Said<'_>),
+    ) -> Result<(), String> {
+        match self {
+            Protocol::Nchan => {
+                nchan::hear_answers(bytes_of(message), say);
+                Ok(())
+            }
+            _ => self.hear(message, say),
+        }
+    }
 }
 
-fn bytes_of(message: Item<'_>) -> &[u8] {
+pub(crate) fn bytes_of(message: Item<'_>) -> &[u8] {
     match message {
         Item::Text(text) => text.as_bytes(),
         Item::Binary(bytes) | Item::Ping(bytes) | Item::Pong(bytes) => bytes,
@@ -154,6 +239,30 @@ mod tests {
     impl Outgoing for Frames {
         fn frame(&mut self, opcode: Opcode, payload: &[u8]) {
             self.0.push((opcode, payload.to_vec()));
+        }
+
+        fn bytes(&mut self, bytes: &[u8]) {
+            self.0.push((Opcode::Continuation, bytes.to_vec()));
+        }
+    }
+
+    /// What `hear` says of these bytes, in words; `fault: …` if it refuses them.
+    pub(super) fn heard_by(
+        bytes: &[u8],
+        hear: impl FnOnce(&[u8], &mut dyn FnMut(Said<'_>)) -> Result<(), String>,
+    ) -> String {
+        let text = |bytes: &[u8]| format!("{:?}", String::from_utf8_lossy(bytes));
+        let mut words = Vec::new();
+        let heard = hear(bytes, &mut |said| {
+            words.push(match said {
+                Said::Delivery(payload) => format!("Delivery({})", text(payload)),
+                Said::Asked(_, answer) => format!("Asked({})", text(answer)),
+                other => format!("{other:?}"),
+            });
+        });
+        match heard {
+            Ok(()) => words.join(" "),
+            Err(sentence) => format!("fault: {sentence}"),
         }
     }
 
