@@ -445,3 +445,69 @@ fn answers_that_nobody_could_take_at_once_end_their_connection_and_not_the_serve
     world.say(other, "ping");
     assert_eq!(world.texts(other), ["pong"]);
 }
+
+#[test]
+fn with_a_flush_interval_updates_share_a_write_and_answers_do_not_wait() {
+    let mut world = World::new(
+        1,
+        Settings {
+            flush_interval_us: 40_000,
+            ..Settings::default()
+        },
+    );
+    let (reader, writer) = (world.connect_ws(0), world.connect_ws(0));
+    world.say(
+        reader,
+        r#"{"action":"subscribe","topics":["a"],"snapshot":false}"#,
+    );
+    assert!(world.texts(reader)[0].starts_with(r#"{"type":"subscribed""#));
+    let publish = r#"{"action":"publish","topic":"a","data":1}"#;
+    // After a rest the first goes at once; the next two wait for the end of the interval.
+    world.say(writer, publish);
+    assert_eq!(seqs(&world.texts(reader), "update"), [1]);
+    for _ in 0..2 {
+        world.pass_ms(10);
+        world.say(writer, publish);
+        assert!(world.texts(writer).pop().unwrap().contains("published"));
+        assert!(world.texts(reader).is_empty());
+    }
+    world.pass_ms(19);
+    assert!(world.texts(reader).is_empty());
+    world.pass_ms(1);
+    assert_eq!(seqs(&world.texts(reader), "update"), [2, 3]);
+    // What the reader asks for takes along what lies before it.
+    world.say(writer, publish);
+    world.say(reader, "ping");
+    let texts = world.texts(reader);
+    assert_eq!(seqs(&texts[..1], "update"), [4]);
+    assert_eq!(texts[1], "pong");
+}
+
+#[test]
+fn a_run_of_updates_leaves_no_hole_for_those_who_take_them_one_by_one() {
+    let mut world = World::new(1, Settings::default());
+    let (plain, latest, writer) = (
+        world.connect_ws(0),
+        world.connect_ws(0),
+        world.connect_ws(0),
+    );
+    world.say(plain, r#"{"action":"subscribe","topics":["a"]}"#);
+    world.say(
+        latest,
+        r#"{"action":"subscribe","topics":["a"],"mode":"latest"}"#,
+    );
+    world.texts(plain);
+    world.texts(latest);
+    // Eight publishes in one read: one run.
+    let mut bytes = Vec::new();
+    for number in 0..8 {
+        let text = format!(r#"{{"action":"publish","topic":"a","data":{number}}}"#);
+        bytes.extend(masked(Opcode::Text, text.as_bytes()));
+    }
+    world.send(writer, &bytes);
+    world.settle();
+    assert!(seqs(&world.texts(plain), "update").into_iter().eq(1..=8));
+    let texts = world.texts(latest);
+    assert!(texts[0].contains(r#""from":1,"to":7"#), "{texts:?}");
+    assert_eq!(seqs(&texts, "update"), [8]);
+}
