@@ -11,7 +11,7 @@ use divan::{Bencher, black_box};
 use fanfare::clock::Now;
 use fanfare::engine::{ConnId, Engine, Settings};
 use fanfare::hub::Charter;
-use fanfare::hub::mail::{Mail, Request, ShardId};
+use fanfare::hub::mail::{Mail, Reply, Request, ShardId};
 use fanfare::hub::update::{Form, Payload};
 use fanfare_wire::frame::{Opcode, put_masked_frame};
 
@@ -59,7 +59,7 @@ fn tick(engine: &mut Engine, topics: &[Arc<str>]) {
         topic: topic.clone(),
         payload: Payload::new(Form::Json, &[b'7'; 100]),
         key: None,
-        answer: None,
+        reply: Reply::None,
     });
     let mail = Mail {
         requests: requests.collect(),
@@ -88,6 +88,8 @@ fn subscribed(topics_of: impl Fn(usize) -> Vec<Arc<str>>) -> Engine {
         seed: 42,
         epoch: "e1".into(),
         topics_per_owner_max: 10_000,
+        kept_bytes_per_owner_max: 1 << 30,
+        history: Arc::default(),
     };
     let settings = Arc::new(Settings::default());
     let mut engine = Engine::new(ShardId(0), charter, settings, SUBSCRIBERS);

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use crate::feed::Sink;
 use crate::hub::Charter;
-use crate::hub::mail::{Mail, Request};
+use crate::hub::mail::{Mail, Reply, Request};
 use crate::hub::update::{Form, Payload};
 use crate::mesh::Mesh;
 
@@ -37,7 +37,7 @@ impl Sink for Feeder {
             topic: topic.into(),
             payload,
             key: None,
-            answer: None,
+            reply: Reply::None,
         };
         let mut mail = Mail {
             requests: vec![request],

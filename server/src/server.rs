@@ -113,12 +113,17 @@ fn weave(shards: u16) -> anyhow::Result<(Mesh, Vec<Poll>)> {
 }
 
 fn charter(config: &Config, shards: u16) -> Charter {
+    let settings = &config.settings;
     let seed = RandomState::new().build_hasher().finish();
     Charter {
         shards,
         seed,
         epoch: base36(seed >> 32).into(),
-        topics_per_owner_max: config.settings.topics_max.div_ceil(u32::from(shards)),
+        topics_per_owner_max: settings.topics_max.div_ceil(u32::from(shards)),
+        // However many shards share it, each must have room for a few of the largest messages.
+        kept_bytes_per_owner_max: (settings.kept_bytes_max / u64::from(shards))
+            .max(8 * settings.message_bytes_max as u64),
+        history: settings.history.clone().into(),
     }
 }
 

@@ -91,6 +91,8 @@ fn engine(connections: usize) -> Engine {
         seed: 1,
         epoch: "e".into(),
         topics_per_owner_max: 200,
+        kept_bytes_per_owner_max: 1 << 20,
+        history: Arc::default(),
     };
     Engine::new(
         ShardId(0),

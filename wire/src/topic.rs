@@ -95,6 +95,24 @@ pub fn is_reserved(name: &str) -> bool {
     name.starts_with('$')
 }
 
+/// Whether `filter` covers the topic `name`: `*` stands for exactly one segment, a last `>` for one or more. A topic of
+/// the server (`$…`) is covered only by a filter that says its first segment. Both names must have passed their checks.
+#[must_use]
+pub fn covers(filter: &str, name: &str) -> bool {
+    if is_reserved(name) && !is_reserved(filter) {
+        return false;
+    }
+    let mut wanted = filter.split('.');
+    let mut given = name.split('.');
+    loop {
+        match (wanted.next(), given.next()) {
+            (None, None) | (Some(">"), Some(_)) => return true,
+            (Some(want), Some(have)) if want == "*" || want == have => {}
+            _ => return false,
+        }
+    }
+}
+
 /// Whether a segment is a wildcard.
 fn check_segment(segment: &[u8], is_last: bool) -> Result<bool, TopicError> {
     match segment {
@@ -185,6 +203,34 @@ mod tests {
         assert!(is_reserved("$sys.stats"));
         assert!(!is_reserved("sys$"));
         assert!(!is_reserved(""));
+    }
+
+    #[test]
+    fn a_star_covers_one_segment_and_an_arrow_the_rest() {
+        for (filter, name, covered) in [
+            ("a", "a", true),
+            ("a", "b", false),
+            ("a.*", "a.b", true),
+            ("a.*", "a", false),
+            ("a.*", "a.b.c", false),
+            ("*.b", "a.b", true),
+            ("*.b", "b", false),
+            ("*", "a", true),
+            ("*", "a.b", false),
+            (">", "a", true),
+            (">", "a.b.c", true),
+            ("a.>", "a", false),
+            ("a.>", "a.b", true),
+            ("a.>", "a.b.c", true),
+            ("a.*.>", "a.b", false),
+            ("a.*.>", "a.b.c", true),
+            ("*.*", "$sys.stats", false),
+            (">", "$sys.stats", false),
+            ("$sys.*", "$sys.stats", true),
+            ("$sys.>", "$sys.a.b", true),
+        ] {
+            assert_eq!(covers(filter, name), covered, "{filter} over {name}");
+        }
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use std::num::NonZeroUsize;
 
 use super::feeds::BUILT_IN;
-use super::{Bytes, Config, Millis, Options, Shards};
+use super::{Bytes, Config, Millis, Options, Shards, history};
 
 impl Config {
     /// The options that give this configuration, nothing left out.
@@ -42,6 +42,9 @@ impl Config {
             max_fragments: Some(settings.fragments_max),
             max_subscriptions: Some(settings.subscriptions_max),
             max_topics: Some(settings.topics_max),
+            max_kept_bytes: Some(Bytes(settings.kept_bytes_max)),
+            history: history::written(&settings.history),
+            history_count: Some(settings.history.otherwise.count),
             max_outbox_bytes: Some(Bytes(settings.outbox_bytes_max.into())),
             flush_interval_us: Some(settings.flush_interval_us),
             max_head_bytes: Some(Bytes(settings.head_bytes_max as u64)),
@@ -75,6 +78,7 @@ mod tests {
             "--recv-buffer=8k",
             "--send-buffer=9k",
             "--route=/a=/raw",
+            "--history=px.>,count=9,age=5m",
             "--shards=2",
             "--max-connections=7",
         ];

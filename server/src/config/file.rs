@@ -102,6 +102,25 @@ mod tests {
     }
 
     #[test]
+    fn history_is_a_text_or_a_table() {
+        let told = |text| parse("x.toml", text).map(|options| options.history);
+        let tables = told(
+            "[[history]]\ntopics = \"px.>\"\ncount = 100\nbytes = \"1m\"\nage = \"5m\"\n[[history]]\ntopics = \"*\"\ncount = 1\n",
+        );
+        let texts = told("history = [\"px.>,count=100,bytes=1m,age=5m\", \"*,count=1\"]\n");
+        assert_eq!(tables.unwrap(), texts.unwrap());
+        let error = told("[[history]]\ntopics = \"px.>\"\nnumber = 5\n").unwrap_err();
+        assert!(format!("{error:#}").contains("unknown field `number`"));
+    }
+
+    #[test]
+    fn a_history_rule_that_is_none_is_complained_about() {
+        let error = parse("x.toml", "history = \"px..a,count=1\"").unwrap_err();
+        let expected = "x.toml:1: history: history of \"px..a\": empty segment";
+        assert_eq!(format!("{error:#}"), expected);
+    }
+
+    #[test]
     fn a_complaint_names_file_line_and_what_to_do() {
         for (text, expected) in [
             (

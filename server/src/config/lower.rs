@@ -5,7 +5,7 @@ use std::ops::RangeInclusive;
 
 use anyhow::{Context as _, ensure};
 
-use super::{Bytes, Config, Millis, Options, feeds};
+use super::{Bytes, Config, Millis, Options, feeds, history};
 use crate::engine::{Route, Settings, Target};
 
 const SHARDS_MAX: usize = 1024;
@@ -52,6 +52,7 @@ fn settings(options: &Options) -> anyhow::Result<Settings> {
     let frame_bytes = given_or(options.max_frame_bytes, default.frame_bytes_max);
     let message_bytes = given_or(options.max_message_bytes, default.message_bytes_max as u64);
     let outbox_bytes = given_or(options.max_outbox_bytes, default.outbox_bytes_max.into());
+    let kept_bytes = given_or(options.max_kept_bytes, default.kept_bytes_max);
     let head_bytes = given_or(options.max_head_bytes, default.head_bytes_max as u64);
     let echo = options.echo.unwrap_or(default.echo);
     Ok(Settings {
@@ -74,6 +75,13 @@ fn settings(options: &Options) -> anyhow::Result<Settings> {
             "max-topics",
             options.max_topics.unwrap_or(default.topics_max),
         )?,
+        kept_bytes_max: size("max-kept-bytes", kept_bytes, 1 << 20..=1 << 50)?,
+        history: history::rules(
+            &options.history,
+            options
+                .history_count
+                .unwrap_or(default.history.otherwise.count),
+        ),
         outbox_bytes_max: size("max-outbox-bytes", outbox_bytes, 4 << 10..=1 << 30)? as u32,
         flush_interval_us: flush_interval(options.flush_interval_us)?,
         head_bytes_max: size("max-head-bytes", head_bytes, 1 << 10..=1 << 20)? as usize,

@@ -14,10 +14,12 @@ use crate::feed;
 mod effective;
 mod feeds;
 mod file;
+mod history;
 mod lower;
 mod options;
 mod quantity;
 
+pub use history::{History, HistoryError};
 pub use options::{LogFormat, LogLevel, Options};
 pub use quantity::{Bytes, Millis, QuantityError, Shards};
 

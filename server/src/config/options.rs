@@ -9,6 +9,7 @@ use std::net::SocketAddr;
 use clap::{Args, ValueEnum};
 use serde::{Deserialize, Deserializer, Serialize};
 
+use super::history::History;
 use super::quantity::{Bytes, Millis, Shards};
 
 /// Every flag of `fanfare serve` that is also a key, in the order of the help.
@@ -122,6 +123,28 @@ pub struct Options {
     /// Topics of the whole server [default: 1000000]
     #[arg(long, value_name = "N", help_heading = "Limits")]
     pub max_topics: Option<u32>,
+
+    /// Values that the server keeps: the last of every topic, and history. The oldest history goes first; what then still has no
+    /// room is refused [default: 1g]
+    #[arg(long, value_name = "SIZE", help_heading = "Limits")]
+    pub max_kept_bytes: Option<Bytes>,
+
+    /// Updates that are kept behind a topic's last value, for subscribers that resume; the first rule that covers a topic
+    /// holds; may be repeated
+    #[arg(
+        long,
+        value_name = "TOPICS,count=N[,bytes=SIZE][,age=DURATION]",
+        help_heading = "History"
+    )]
+    #[serde(
+        deserialize_with = "one_or_many",
+        skip_serializing_if = "Vec::is_empty"
+    )]
+    pub history: Vec<History>,
+
+    /// The same count for all topics that no rule covers [default: 0]
+    #[arg(long, value_name = "N", help_heading = "History")]
+    pub history_count: Option<u32>,
 
     /// Output that may wait for one connection before its updates are conflated, or it is closed [default: 1m]
     #[arg(long, value_name = "SIZE", help_heading = "Limits")]

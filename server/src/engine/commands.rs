@@ -13,7 +13,7 @@ use super::Engine;
 use super::asks::{Ask, What};
 use super::conn::Door;
 use crate::hub::Hub;
-use crate::hub::mail::Request;
+use crate::hub::mail::{Reply, Request};
 use crate::hub::policy::SubOptions;
 use crate::hub::subs::{SubId, SubList};
 use crate::hub::topics::TopicId;
@@ -170,7 +170,7 @@ impl Engine {
                 topic,
                 payload,
                 key: key.map(Into::into),
-                answer: Some(ticket),
+                reply: Reply::Always(ticket),
             },
         );
         Ok(())

@@ -88,7 +88,7 @@ impl Engine {
                 topic.stage = Stage::Live;
                 topic.seq = seq;
                 topic.last = last;
-                let waiting = std::mem::take(&mut topic.waiting);
+                let waiting = topic.take_waiting();
                 self.on_topic_answered(&waiting, id, None);
             }
             Delivery::Refused {
@@ -101,11 +101,13 @@ impl Engine {
                 };
                 let topic = &mut self.hub.topics[id];
                 topic.stage = Stage::Refused;
-                let waiting = std::mem::take(&mut topic.waiting);
+                let waiting = topic.take_waiting();
                 self.on_topic_answered(&waiting, id, Some((code, message)));
             }
             Delivery::Census { ledger } => self.on_census(&ledger),
             Delivery::Answer { ticket, outcome } => self.on_answer(ticket, outcome),
+            Delivery::Failed { ticket } => self.on_room_failed(ticket),
+            Delivery::Recovered { ticket, missed } => self.on_recovered(ticket, missed),
         }
     }
 
@@ -133,14 +135,12 @@ impl Engine {
 
     fn fan_out(&mut self, id: TopicId, run: &[Arc<Update>]) {
         let topic = &mut self.hub.topics[id];
-        for update in run {
-            debug_assert!(
-                topic.stage == Stage::Live && update.seq == topic.seq + 1,
-                "the owner's stream has no hole"
-            );
-            topic.seq = update.seq;
-        }
-        topic.last = run.last().cloned();
+        debug_assert!(
+            topic.stage == Stage::Live
+                && (topic.seq + 1..).zip(run).all(|(seq, one)| one.seq == seq),
+            "the owner's stream has no hole"
+        );
+        topic.advance(run, self.recovery_most);
         self.counters.updates_in += run.len() as u64;
         for variant in [Variant::Json, Variant::Raw] {
             let members = topic.members(variant);

@@ -24,7 +24,7 @@ pub enum Disconnect {
     Slow,
     /// The server was full.
     Capacity,
-    /// The room's topic could not be opened.
+    /// The room's topic could not be opened, or took no more.
     Refused,
     /// The server stops.
     Shutdown,
@@ -66,7 +66,7 @@ impl Disconnect {
             Disconnect::Idle => (CloseCode::NO_SIGN_OF_LIFE, "no sign of life"),
             Disconnect::Slow => (CloseCode::SLOW, "reads too slowly"),
             Disconnect::Capacity => (CloseCode::CAPACITY, "the server is full"),
-            Disconnect::Refused => (CloseCode::TRY_LATER, "the room cannot be opened"),
+            Disconnect::Refused => (CloseCode::TRY_LATER, "the room takes no more"),
             Disconnect::Shutdown => (CloseCode::GOING_AWAY, "the server stops"),
             Disconnect::PeerClosed
             | Disconnect::PeerGone

@@ -22,9 +22,11 @@ mod deliveries;
 pub mod disconnect;
 mod http;
 mod marks;
+mod opening;
 mod outbox;
 mod outlet;
 mod palette;
+mod recovery;
 mod serve;
 mod session;
 pub mod settings;
@@ -50,7 +52,7 @@ use fanfare_wire::reader::{Limits, Role};
 use slab::Slab;
 
 use crate::clock::Now;
-use crate::hub::mail::{Mail, ShardId};
+use crate::hub::mail::{Mail, Most, ShardId};
 use crate::hub::update::Update;
 use crate::hub::{Charter, Hub};
 use asks::Ask;
@@ -64,7 +66,7 @@ use http::Answer;
 use marks::Marks;
 use outlet::Outlet;
 use serve::Offer;
-pub use settings::{Route, Settings, Target};
+pub use settings::{HistoryLimits, HistoryRule, HistoryRules, Route, Settings, Target};
 use subscribe::Subscribe;
 use surge::Surge;
 use timeouts::Due;
@@ -100,6 +102,8 @@ pub struct Engine {
     surge: Surge,
     /// Subscribe commands that wait for owners.
     subscribes: Slab<Subscribe>,
+    /// More than this cannot be recovered at once.
+    recovery_most: Most,
     /// Questions put to owners.
     asks: Slab<Ask>,
     /// A count of memory under way.
@@ -153,6 +157,7 @@ impl Engine {
             due: Due::with_capacity(connections_max),
             surge: Surge::default(),
             subscribes: Slab::new(),
+            recovery_most: recovery::most(settings.outbox_bytes_max),
             asks: Slab::new(),
             census: None,
             last_census: None,

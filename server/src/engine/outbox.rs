@@ -8,7 +8,7 @@ use crate::ledger::Ledger;
 const NONE: u32 = u32::MAX;
 
 /// What a waiting frame counts beside its bytes, so that floods of tiny frames meet the limit too.
-const FRAME_CHARGE_BYTES: u32 = 64;
+pub(super) const FRAME_CHARGE_BYTES: u32 = 64;
 
 /// The chain of one connection.
 #[derive(Clone, Copy, Debug)]

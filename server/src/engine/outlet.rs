@@ -172,6 +172,17 @@ impl Outlet {
         self.frames.drop_unheld(frame);
     }
 
+    /// What can still be queued to a connection before it counts as full, charged bytes.
+    pub(super) fn room_bytes(&self, index: u32) -> u32 {
+        let conn = &self.conns[index as usize];
+        let limit_bytes = if conn.has(flag::BLOCKED) {
+            self.outbox_bytes_max
+        } else {
+            self.outbox_bytes_max.saturating_mul(UNOFFERED_FACTOR)
+        };
+        limit_bytes.saturating_sub(conn.outbox.charged_bytes())
+    }
+
     /// Queues the last frame of a connection: no limit applies, and what waits can be dropped before it.
     pub(super) fn push_last(&mut self, index: u32, bytes: &[u8], drop_waiting: bool) {
         let conn = &mut self.conns[index as usize];

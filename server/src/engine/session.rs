@@ -7,8 +7,9 @@ use fanfare_wire::frame::{self, Opcode};
 use fanfare_wire::reader::{Item, Reader};
 
 use super::Engine;
-use super::conn::{Door, Partial, Stage};
-use crate::hub::mail::Request;
+use super::conn::{ConnId, Door, Partial, Stage};
+use super::disconnect::Disconnect;
+use crate::hub::mail::{Reply, Request, Ticket};
 use crate::hub::update::{Form, Payload};
 
 impl Engine {
@@ -91,15 +92,35 @@ impl Engine {
             debug_assert!(false, "a room's connection knows its topic");
             return;
         };
+        // A room has no answers: what cannot be published ends the connection, see `on_room_failed`.
+        let ticket = Ticket {
+            shard: self.hub.shard(),
+            ask: index,
+            part: self.outlet.conns[index as usize].generation,
+        };
         self.ask_for(
             index,
             Request::Publish {
                 topic: room,
                 payload: Payload::new(form, bytes),
                 key: None,
-                answer: None,
+                reply: Reply::Failure(ticket),
             },
         );
+    }
+
+    /// What somebody said in a room was not published.
+    pub(super) fn on_room_failed(&mut self, ticket: Ticket) {
+        let id = ConnId {
+            index: ticket.ask,
+            generation: ticket.part,
+        };
+        if self
+            .current(id)
+            .is_some_and(|conn| conn.stage == Stage::Open)
+        {
+            self.begin_close(id.index, Disconnect::Refused);
+        }
     }
 
     pub(super) fn say_hello(&mut self, index: u32) {

@@ -4,6 +4,10 @@
 
 use fanfare_wire::topic::{self, TopicError};
 
+pub use crate::hub::history::{
+    Limits as HistoryLimits, Rule as HistoryRule, Rules as HistoryRules,
+};
+
 /// Limits, timeouts and routes of one server. The defaults are the documented ones.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Settings {
@@ -21,6 +25,10 @@ pub struct Settings {
     pub subscriptions_max: u32,
     /// Most topics of the whole server.
     pub topics_max: u32,
+    /// Values of all topics that the server keeps, last values and history, bytes.
+    pub kept_bytes_max: u64,
+    /// How much history is kept of which topic.
+    pub history: HistoryRules,
     /// Output waiting for a connection whose socket takes no more, bytes, each frame counted with 64 bytes of bookkeeping.
     /// Whoever has so much waiting and is sent more is closed (4103).
     pub outbox_bytes_max: u32,
@@ -52,6 +60,8 @@ impl Default for Settings {
             fragments_max: 128,
             subscriptions_max: 1024,
             topics_max: 1_000_000,
+            kept_bytes_max: 1 << 30,
+            history: HistoryRules::default(),
             outbox_bytes_max: 1_048_576,
             flush_interval_us: 0,
             head_bytes_max: 16_384,

@@ -26,6 +26,8 @@ pub(crate) struct World {
     pub(crate) now: Now,
     /// Mail between different shards is held back while set.
     pub(crate) mail_stopped: bool,
+    /// Mail from one of these to the other is held back, the first being the writer.
+    pub(crate) mail_held: Vec<(usize, usize)>,
 }
 
 /// A client's number in its world.
@@ -65,6 +67,8 @@ impl World {
             seed: 42,
             epoch: "e1".into(),
             topics_per_owner_max: settings.topics_max,
+            kept_bytes_per_owner_max: settings.kept_bytes_max,
+            history: settings.history.clone().into(),
         };
         let engine = |shard| Engine::new(ShardId(shard), charter.clone(), settings.clone(), 64);
         World {
@@ -75,6 +79,7 @@ impl World {
                 wall_us: 1_790_000_000_000_000,
             },
             mail_stopped: false,
+            mail_held: Vec::new(),
         }
     }
 
@@ -118,6 +123,15 @@ impl World {
             "{hello:?}"
         );
         client
+    }
+
+    /// A name that begins with `prefix` and that `owner` owns.
+    pub(crate) fn topic_of(&self, prefix: &str, owner: usize) -> String {
+        let charter = self.engines[0].hub.charter();
+        (0..)
+            .map(|n| format!("{prefix}{n}"))
+            .find(|name| usize::from(charter.owner_of(name).0) == owner)
+            .expect("every shard owns some name")
     }
 
     /// Bytes from a client, as one read.
@@ -176,7 +190,7 @@ impl World {
         let mut carried = false;
         for to in self.engines[from].outgoing().addressees() {
             let mail = self.engines[from].outgoing().take(to);
-            if self.mail_stopped {
+            if self.mail_stopped || self.mail_held.contains(&(from, usize::from(to.0))) {
                 self.engines[from].outgoing().put_back(to, mail);
                 continue;
             }

@@ -7,6 +7,7 @@
 use std::sync::Arc;
 
 use fanfare_wire::code::ErrorCode;
+use fanfare_wire::event::GapWhy;
 
 use super::topics::TopicId;
 use super::update::{Payload, Update};
@@ -35,6 +36,29 @@ pub struct Ticket {
     /// The part of the question that this is about.
     pub part: u32,
 }
+
+/// Whether a publisher is told what became of its publish.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reply {
+    /// Nobody waits for an answer.
+    None,
+    /// Only that it failed, by [`Delivery::Failed`].
+    Failure(Ticket),
+    /// By [`Delivery::Answer`].
+    Always(Ticket),
+}
+
+/// How much a recovery may bring.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Most {
+    /// Updates.
+    pub count: u32,
+    /// Bytes of their payloads.
+    pub bytes: u64,
+}
+
+/// What was published since: everything up to where the stream stands, or why not all of it can be had.
+pub type Missed = Result<Vec<Arc<Update>>, GapWhy>;
 
 /// To the owner of a topic.
 #[derive(Debug)]
@@ -65,8 +89,19 @@ pub enum Request {
         payload: Payload,
         /// A key that was seen lately gets its first answer again, and nothing is published.
         key: Option<Box<str>>,
-        /// Whom to tell the seq.
-        answer: Option<Ticket>,
+        /// Whom to tell what became of it.
+        reply: Reply,
+    },
+    /// Send what was published since; follows the topic's join in the same lane.
+    Recover {
+        /// The topic.
+        topic: Arc<str>,
+        /// The last seq that the subscriber has.
+        since: u64,
+        /// More than this cannot be delivered at once, and is not sent.
+        most: Most,
+        /// Whom to tell.
+        answer: Ticket,
     },
     /// Tell what this shard holds; about no topic.
     Census {
@@ -90,6 +125,7 @@ impl Request {
             Request::Join { topic, .. }
             | Request::Leave { topic, .. }
             | Request::Publish { topic, .. }
+            | Request::Recover { topic, .. }
             | Request::Check { topic, .. } => topic,
             Request::Census { .. } => "",
         }
@@ -135,6 +171,18 @@ pub enum Delivery {
         ticket: Ticket,
         /// The topic's seq, or why there is none.
         outcome: Result<u64, (ErrorCode, &'static str)>,
+    },
+    /// A publish whose failure alone was to be told has failed.
+    Failed {
+        /// Who published.
+        ticket: Ticket,
+    },
+    /// The answer to a recovery. The topic stands, on the listening shard, just behind the last of the updates.
+    Recovered {
+        /// Who asked.
+        ticket: Ticket,
+        /// The updates in order.
+        missed: Missed,
     },
 }
 

@@ -7,6 +7,8 @@
 //! The hub knows members by number ([`MemberId`]) and never sees a connection, a socket or a clock.
 
 pub mod frames;
+pub mod history;
+mod keys;
 pub mod mail;
 pub mod owner;
 pub mod policy;
@@ -37,6 +39,10 @@ pub struct Charter {
     pub epoch: Arc<str>,
     /// Most topics one owner keeps.
     pub topics_per_owner_max: u32,
+    /// Most bytes of values one owner keeps, last values and history together, as [`update::Update::charged_bytes`] counts.
+    pub kept_bytes_per_owner_max: u64,
+    /// How much history is kept of which topic.
+    pub history: Arc<history::Rules>,
 }
 
 impl Charter {
@@ -73,7 +79,7 @@ impl Hub {
     pub fn new(shard: ShardId, charter: Charter, subs_expected: usize) -> Hub {
         Hub {
             shard,
-            owner: Owner::new(charter.epoch.clone(), charter.topics_per_owner_max),
+            owner: Owner::new(&charter),
             topics: Topics::default(),
             subs: Subs::with_capacity(subs_expected),
             policies: Policies::default(),
@@ -243,7 +249,7 @@ impl Hub {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::hub::mail::Delivery;
+    use crate::hub::mail::{Delivery, Reply};
     use crate::hub::update::{Form, Payload};
 
     fn hub() -> Hub {
@@ -252,6 +258,8 @@ mod tests {
             seed: 1,
             epoch: "e1".into(),
             topics_per_owner_max: 10,
+            kept_bytes_per_owner_max: 1 << 20,
+            history: Arc::default(),
         };
         Hub::new(ShardId(0), charter, 0)
     }
@@ -325,7 +333,7 @@ mod tests {
                 topic: "A".into(),
                 payload,
                 key: None,
-                answer: None,
+                reply: Reply::None,
             });
         }
         let seqs: Vec<u64> = settle(&mut hub)

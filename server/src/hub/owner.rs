@@ -1,12 +1,19 @@
-//! The owner's side of a topic: its sequence, its last value, and which shards listen.
+//! The owner's side of a topic: its sequence, its last value, what is kept of its past, and which shards listen.
+//!
+//! An owner is bounded in topics and in bytes of values. What was superseded goes first, the oldest of all topics before
+//! newer; last values never go: a publish that would need the room of one is refused.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use fanfare_wire::code::ErrorCode;
+use fanfare_wire::event::GapWhy;
 use slab::Slab;
 
-use super::mail::{Delivery, Outgoing, Request, ShardId, TopicRef};
+use super::Charter;
+use super::history::{Archive, Past, Rules};
+use super::keys::Keys;
+use super::mail::{Delivery, Missed, Most, Outgoing, Reply, Request, ShardId, TopicRef};
 use super::update::{Payload, Update};
 use crate::ledger::Ledger;
 
@@ -15,11 +22,21 @@ const FULL: (ErrorCode, &str) = (
     "the server holds no more topics",
 );
 
+const CROWDED: (ErrorCode, &str) = (
+    ErrorCode::PayloadLimit,
+    "the server has no room for more values (--max-kept-bytes)",
+);
+
 /// All topics that one shard owns.
 #[derive(Debug)]
 pub struct Owner {
     epoch: Arc<str>,
     topics_max: usize,
+    kept_bytes_max: u64,
+    rules: Arc<Rules>,
+    /// What the last values of all topics are charged.
+    last_bytes: u64,
+    archive: Archive,
     topics: Slab<Topic>,
     by_name: HashMap<Arc<str>, usize>,
     keys: Keys,
@@ -31,15 +48,23 @@ struct Topic {
     seq: u64,
     last: Option<Arc<Update>>,
     listeners: Vec<(ShardId, TopicRef)>,
+    /// What is kept behind `last`; `None` where the rules keep nothing.
+    past: Option<Box<Past>>,
 }
 
+const _: () = assert!(size_of::<Topic>() <= 64);
+
 impl Owner {
-    /// An owner without topics that keeps at most `topics_max`.
+    /// An owner without topics.
     #[must_use]
-    pub fn new(epoch: Arc<str>, topics_max: u32) -> Owner {
+    pub fn new(charter: &Charter) -> Owner {
         Owner {
-            epoch,
-            topics_max: topics_max as usize,
+            epoch: charter.epoch.clone(),
+            topics_max: charter.topics_per_owner_max as usize,
+            kept_bytes_max: charter.kept_bytes_per_owner_max,
+            rules: charter.history.clone(),
+            last_bytes: 0,
+            archive: Archive::default(),
             topics: Slab::new(),
             by_name: HashMap::new(),
             keys: Keys::default(),
@@ -61,11 +86,15 @@ impl Owner {
     pub(super) fn count_into(&self, ledger: &mut Ledger) {
         for (_, topic) in &self.topics {
             let listeners = topic.listeners.capacity() * size_of::<(ShardId, TopicRef)>();
-            let entry = size_of::<Topic>() + size_of::<(Arc<str>, usize)>() + topic.name.len();
+            let past = topic.past.as_ref().map_or(0, |_| size_of::<Past>());
+            let entry =
+                size_of::<Topic>() + past + size_of::<(Arc<str>, usize)>() + topic.name.len();
             ledger.topic_bytes += (entry + listeners) as u64;
             ledger.history_bytes += topic.last.as_ref().map_or(0, |update| update.held_bytes());
         }
-        ledger.topic_bytes += self.keys.held_bytes();
+        let (values, records) = self.archive.held_bytes();
+        ledger.history_bytes += values;
+        ledger.topic_bytes += records + self.keys.held_bytes();
     }
 
     /// Carries out one request; answers and updates are written to `out`.
@@ -85,12 +114,27 @@ impl Owner {
                 topic,
                 payload,
                 key,
-                answer,
+                reply,
             } => {
                 let outcome = self.publish(topic, payload, key, wall_us, out);
-                if let Some(ticket) = answer {
-                    out.deliver(ticket.shard, Delivery::Answer { ticket, outcome });
+                match reply {
+                    Reply::Always(ticket) => {
+                        out.deliver(ticket.shard, Delivery::Answer { ticket, outcome });
+                    }
+                    Reply::Failure(ticket) if outcome.is_err() => {
+                        out.deliver(ticket.shard, Delivery::Failed { ticket });
+                    }
+                    Reply::Failure(_) | Reply::None => {}
                 }
+            }
+            Request::Recover {
+                topic,
+                since,
+                most,
+                answer: ticket,
+            } => {
+                let missed = self.missed(&topic, since, most, wall_us);
+                out.deliver(ticket.shard, Delivery::Recovered { ticket, missed });
             }
             // The engine answers it before it comes here.
             Request::Census { .. } => {}
@@ -111,7 +155,7 @@ impl Owner {
     }
 
     fn join(&mut self, name: Arc<str>, from: ShardId, listener: TopicRef, out: &mut Outgoing) {
-        let Some(topic) = self.find_or_make(name) else {
+        let Some(index) = self.find_or_make(name) else {
             let (code, message) = FULL;
             return out.deliver(
                 from,
@@ -122,6 +166,7 @@ impl Owner {
                 },
             );
         };
+        let topic = &mut self.topics[index];
         topic.listeners.push((from, listener));
         out.deliver(
             from,
@@ -158,7 +203,9 @@ impl Owner {
         if let Some(seq) = key.as_deref().and_then(|key| self.keys.find(&name, key)) {
             return Ok(seq);
         }
-        let topic = self.find_or_make(name).ok_or(FULL)?;
+        self.judge_room(&name, &payload)?;
+        let index = self.find_or_make(name).ok_or(FULL)?;
+        let topic = &mut self.topics[index];
         topic.seq += 1;
         let seq = topic.seq;
         let update = Arc::new(Update::new(topic.name.clone(), seq, wall_us, payload));
@@ -172,16 +219,83 @@ impl Owner {
             );
         }
         let name = topic.name.clone();
-        topic.last = Some(update);
+        self.replace_last(index, update, wall_us);
         if let Some(key) = key {
             self.keys.remember(name, key, seq);
         }
         Ok(seq)
     }
 
-    fn find_or_make(&mut self, name: Arc<str>) -> Option<&mut Topic> {
+    /// Whether there is room for `payload` as the last value of `name`, once all history is gone.
+    fn judge_room(&self, name: &str, payload: &Payload) -> Result<(), (ErrorCode, &'static str)> {
+        let topic = self.by_name.get(name).map(|&index| &self.topics[index]);
+        let before = topic.and_then(|topic| topic.last.as_ref());
+        let freed = before.map_or(0, |last| last.charged_bytes());
+        let wanted = self.last_bytes - freed + payload.charged_bytes();
+        if wanted > self.kept_bytes_max {
+            return Err(CROWDED);
+        }
+        Ok(())
+    }
+
+    /// The topic has a new last value; the one before it becomes history, as far as rules and room allow.
+    fn replace_last(&mut self, index: usize, update: Arc<Update>, wall_us: i64) {
+        self.last_bytes += update.charged_bytes();
+        let topic = &mut self.topics[index];
+        if let Some(before) = topic.last.replace(update) {
+            self.last_bytes -= before.charged_bytes();
+            if let Some(past) = &mut topic.past {
+                self.archive.keep(past, index as u32, before, wall_us);
+            }
+        }
+        while self.last_bytes + self.archive.bytes() > self.kept_bytes_max
+            && let Some(oldest) = self.archive.oldest_topic()
+            && let Some(past) = &mut self.topics[oldest as usize].past
+        {
+            self.archive.forget_oldest(past);
+        }
+    }
+
+    /// What was published to `name` after `since`.
+    fn missed(&mut self, name: &str, since: u64, most: Most, wall_us: i64) -> Missed {
+        let topic = self.by_name.get(name).map(|&index| &mut self.topics[index]);
+        let seq = topic.as_ref().map_or(0, |topic| topic.seq);
+        // A seq that was never given here is not of this epoch, whatever its name.
+        let count = seq.checked_sub(since).ok_or(GapWhy::Epoch)?;
+        let Some(topic) = topic.filter(|_| count > 0) else {
+            return Ok(Vec::new());
+        };
+        if let Some(past) = &mut topic.past {
+            self.archive.trim(past, wall_us);
+        }
+        let kept = topic.past.as_ref().map_or(0, |past| past.len());
+        if count > u64::from(kept) + 1 {
+            return Err(GapWhy::History);
+        }
+        if count > u64::from(most.count) {
+            return Err(GapWhy::Overflow);
+        }
+        let past = topic.past.iter();
+        let newest_first = topic
+            .last
+            .iter()
+            .chain(past.flat_map(|past| self.archive.newest_first(past)));
+        let mut bytes = 0;
+        let mut missed = Vec::with_capacity(count as usize);
+        for update in newest_first.take(count as usize) {
+            bytes += update.payload_bytes() as u64;
+            if bytes > most.bytes {
+                return Err(GapWhy::Overflow);
+            }
+            missed.push(update.clone());
+        }
+        missed.reverse();
+        Ok(missed)
+    }
+
+    fn find_or_make(&mut self, name: Arc<str>) -> Option<usize> {
         if let Some(&index) = self.by_name.get(&*name) {
-            return Some(&mut self.topics[index]);
+            return Some(index);
         }
         if self.topics.len() >= self.topics_max {
             return None;
@@ -191,49 +305,50 @@ impl Owner {
             seq: 0,
             last: None,
             listeners: Vec::new(),
+            past: Past::new(self.rules.limits(&name)),
         };
         let index = self.topics.insert(topic);
         self.by_name.insert(name, index);
-        Some(&mut self.topics[index])
-    }
-}
-
-/// The idempotency keys of the latest publishes, the oldest forgotten first.
-#[derive(Debug, Default)]
-struct Keys {
-    seqs: HashMap<(Arc<str>, Box<str>), u64>,
-    order: VecDeque<(Arc<str>, Box<str>)>,
-}
-
-impl Keys {
-    /// How many keys an owner remembers.
-    const MAX: usize = 4096;
-
-    fn held_bytes(&self) -> u64 {
-        let entry = 2 * size_of::<(Arc<str>, Box<str>)>() + size_of::<u64>();
-        let text: usize = self.order.iter().map(|(_, key)| 2 * key.len()).sum();
-        (self.order.len() * entry + text) as u64
-    }
-
-    fn find(&self, topic: &Arc<str>, key: &str) -> Option<u64> {
-        self.seqs.get(&(topic.clone(), key.into())).copied()
-    }
-
-    fn remember(&mut self, topic: Arc<str>, key: Box<str>, seq: u64) {
-        if self.order.len() >= Self::MAX
-            && let Some(oldest) = self.order.pop_front()
-        {
-            self.seqs.remove(&oldest);
-        }
-        self.order.push_back((topic.clone(), key.clone()));
-        self.seqs.insert((topic, key), seq);
+        Some(index)
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::hub::history::Limits;
     use crate::hub::update::Form;
+
+    fn owner(topics_max: u32, kept_bytes_max: u64, history_count: u32) -> (Owner, Outgoing) {
+        let otherwise = Limits {
+            count: history_count,
+            ..Limits::default()
+        };
+        let rules = Rules {
+            rules: Vec::new(),
+            otherwise,
+        };
+        let charter = Charter {
+            shards: 1,
+            seed: 1,
+            epoch: "e1".into(),
+            topics_per_owner_max: topics_max,
+            kept_bytes_per_owner_max: kept_bytes_max,
+            history: rules.into(),
+        };
+        (Owner::new(&charter), Outgoing::new(1))
+    }
+
+    fn publish_bytes(
+        (owner, out): &mut (Owner, Outgoing),
+        topic: &str,
+        bytes: usize,
+    ) -> Result<u64, ErrorCode> {
+        let payload = Payload::new(Form::Json, "1".repeat(bytes).as_bytes());
+        owner
+            .publish(topic.into(), payload, None, 0, out)
+            .map_err(|(code, _)| code)
+    }
 
     fn publish(
         owner: &mut Owner,
@@ -247,9 +362,23 @@ mod tests {
             .map_err(|(code, _)| code)
     }
 
+    /// The seqs that a subscriber who stood at `since` would get.
+    fn missed(
+        (owner, _): &mut (Owner, Outgoing),
+        topic: &str,
+        since: u64,
+    ) -> Result<Vec<u64>, GapWhy> {
+        let most = Most {
+            count: 50,
+            bytes: 1000,
+        };
+        let missed = owner.missed(topic, since, most, 0)?;
+        Ok(missed.iter().map(|update| update.seq).collect())
+    }
+
     #[test]
     fn a_key_gets_its_first_answer_again_until_the_window_has_passed() {
-        let (mut owner, mut out) = (Owner::new("e".into(), 10), Outgoing::new(1));
+        let (mut owner, mut out) = owner(10, 1 << 20, 0);
         assert_eq!(publish(&mut owner, &mut out, "A", Some("k")), Ok(1));
         assert_eq!(publish(&mut owner, &mut out, "A", Some("k")), Ok(1));
         assert_eq!(publish(&mut owner, &mut out, "B", Some("k")), Ok(1));
@@ -265,12 +394,72 @@ mod tests {
 
     #[test]
     fn a_full_owner_refuses_new_topics_and_serves_the_old() {
-        let (mut owner, mut out) = (Owner::new("e".into(), 1), Outgoing::new(1));
+        let (mut owner, mut out) = owner(1, 1 << 20, 0);
         assert_eq!(publish(&mut owner, &mut out, "A", None), Ok(1));
         assert_eq!(
             publish(&mut owner, &mut out, "B", None),
             Err(ErrorCode::SubscriptionLimit)
         );
         assert_eq!(publish(&mut owner, &mut out, "A", None), Ok(2));
+    }
+
+    #[test]
+    fn what_was_missed_is_told_whole_or_not_at_all() {
+        let mut owner = owner(10, 1 << 20, 4);
+        for _ in 1..=10 {
+            publish_bytes(&mut owner, "A", 1).unwrap();
+        }
+        assert_eq!(missed(&mut owner, "A", 10), Ok(vec![]));
+        assert_eq!(missed(&mut owner, "A", 9), Ok(vec![10]));
+        assert_eq!(missed(&mut owner, "A", 5), Ok(vec![6, 7, 8, 9, 10]));
+        assert_eq!(missed(&mut owner, "A", 4), Err(GapWhy::History));
+        assert_eq!(missed(&mut owner, "A", 11), Err(GapWhy::Epoch));
+        assert_eq!(missed(&mut owner, "B", 0), Ok(vec![]));
+        assert_eq!(missed(&mut owner, "B", 1), Err(GapWhy::Epoch));
+    }
+
+    #[test]
+    fn more_than_one_outbox_can_take_is_not_sent_at_all() {
+        let mut by_bytes = owner(10, 1 << 20, 9);
+        for _ in 1..=4 {
+            publish_bytes(&mut by_bytes, "A", 400).unwrap();
+        }
+        assert_eq!(missed(&mut by_bytes, "A", 2), Ok(vec![3, 4]));
+        assert_eq!(missed(&mut by_bytes, "A", 1), Err(GapWhy::Overflow));
+        let mut by_count = owner(10, 1 << 20, 100);
+        for _ in 1..=60 {
+            publish_bytes(&mut by_count, "A", 1).unwrap();
+        }
+        assert_eq!(
+            missed(&mut by_count, "A", 10).map(|seqs| seqs.len()),
+            Ok(50)
+        );
+        assert_eq!(missed(&mut by_count, "A", 9), Err(GapWhy::Overflow));
+    }
+
+    #[test]
+    fn without_room_the_oldest_history_goes_and_last_values_stay() {
+        let each = Payload::new(Form::Json, &[b'1'; 100]).charged_bytes();
+        let mut owner = owner(10, 6 * each, 100);
+        for topic in ["A", "B", "B", "A", "B", "A", "A", "B"] {
+            publish_bytes(&mut owner, topic, 100).unwrap();
+        }
+        // Six are left: A2 A3 A4 and B2 B3 B4.
+        assert_eq!(missed(&mut owner, "A", 1), Ok(vec![2, 3, 4]));
+        assert_eq!(missed(&mut owner, "A", 0), Err(GapWhy::History));
+        assert_eq!(missed(&mut owner, "B", 1), Ok(vec![2, 3, 4]));
+        assert_eq!(missed(&mut owner, "B", 0), Err(GapWhy::History));
+        // Four more topics leave no room for any history, and a fifth has none for itself.
+        for topic in ["C", "D", "E", "F"] {
+            publish_bytes(&mut owner, topic, 100).unwrap();
+        }
+        assert_eq!(missed(&mut owner, "A", 3), Ok(vec![4]));
+        assert_eq!(missed(&mut owner, "A", 2), Err(GapWhy::History));
+        let refused = Err(ErrorCode::PayloadLimit);
+        assert_eq!(publish_bytes(&mut owner, "G", 100), refused);
+        assert_eq!(owner.0.topic_count(), 6);
+        // A larger value of a topic that is there has none either; one of the same size replaces the last.
+        assert_eq!(publish_bytes(&mut owner, "A", 200), refused);
+        assert_eq!(publish_bytes(&mut owner, "A", 100), Ok(5));
     }
 }

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use slab::Slab;
 
+use super::mail::Most;
 use super::subs::{MemberId, SubId};
 use super::update::{Update, VARIANTS, Variant};
 use crate::ledger::Ledger;
@@ -77,12 +78,89 @@ pub struct Topic {
     pub last: Option<Arc<Update>>,
     /// Pending work that holds the topic although it may have no member.
     pub pins: u32,
-    /// Pending subscribes that wait for the stream to begin.
-    pub waiting: Vec<u32>,
+    /// What only a topic with unfinished subscribe commands has.
+    pending: Option<Box<Pending>>,
     members: [Vec<Member>; VARIANTS],
 }
 
+/// What unfinished subscribe commands need of a topic.
+#[derive(Debug, Default)]
+struct Pending {
+    /// Those that wait for the stream to begin.
+    waiting: Vec<u32>,
+    /// How many recoveries are not delivered yet.
+    recoveries: u32,
+    /// What came since the first of them was begun, without a hole.
+    tail: Vec<Arc<Update>>,
+    /// Bytes of the payloads in it.
+    tail_bytes: u64,
+}
+
+const _: () = assert!(size_of::<Topic>() <= 104);
+
 impl Topic {
+    /// A subscribe command waits for the stream to begin.
+    pub fn wait(&mut self, command: u32) {
+        let pending = self.pending.get_or_insert_default();
+        pending.waiting.push(command);
+    }
+
+    /// The stream has begun, or will not: takes the commands that wait for it.
+    pub fn take_waiting(&mut self) -> Vec<u32> {
+        let Some(pending) = &mut self.pending else {
+            return Vec::new();
+        };
+        let waiting = std::mem::take(&mut pending.waiting);
+        self.pending.take_if(|pending| pending.recoveries == 0);
+        waiting
+    }
+
+    /// A subscriber that resumes will need what comes from now on.
+    pub fn begin_recovery(&mut self) {
+        self.pending.get_or_insert_default().recoveries += 1;
+    }
+
+    /// It has got what it needed.
+    pub fn end_recovery(&mut self) {
+        let Some(pending) = &mut self.pending else {
+            debug_assert!(false, "every end follows a begin");
+            return;
+        };
+        pending.recoveries -= 1;
+        if pending.recoveries == 0 {
+            (pending.tail, pending.tail_bytes) = (Vec::new(), 0);
+        }
+        self.pending
+            .take_if(|pending| pending.recoveries == 0 && pending.waiting.is_empty());
+    }
+
+    /// Takes in the next updates. They are also kept for recoveries under way; more than `most` of them is too much
+    /// for any, and is forgotten.
+    pub fn advance(&mut self, run: &[Arc<Update>], most: Most) {
+        let Some(last) = run.last() else {
+            return;
+        };
+        self.seq = last.seq;
+        self.last = Some(last.clone());
+        let Some(pending) = self.pending.as_mut().filter(|one| one.recoveries > 0) else {
+            return;
+        };
+        let bytes: usize = run.iter().map(|update| update.payload_bytes()).sum();
+        pending.tail_bytes += bytes as u64;
+        pending.tail.extend_from_slice(run);
+        if pending.tail.len() > most.count as usize || pending.tail_bytes > most.bytes {
+            (pending.tail, pending.tail_bytes) = (Vec::new(), 0);
+        }
+    }
+
+    /// What came after `seq`, up to now. `None`: not all of it was kept.
+    #[must_use]
+    pub fn since(&self, seq: u64) -> Option<&[Arc<Update>]> {
+        let tail = self.pending.as_ref().map_or(&[][..], |one| &one.tail);
+        let wanted = usize::try_from(self.seq.checked_sub(seq)?).ok()?;
+        tail.len().checked_sub(wanted).map(|from| &tail[from..])
+    }
+
     /// The members that get `variant`.
     #[must_use]
     pub fn members(&self, variant: Variant) -> &[Member] {
@@ -173,11 +251,17 @@ impl Topics {
             ledger.spare_bytes += ((held - used) * size_of::<Member>()) as u64;
             // Twice in the table by name: the key's pointer, and the entry.
             let entry = size_of::<Topic>() + size_of::<(Arc<str>, TopicId)>() + topic.name.len();
-            ledger.topic_bytes += (entry + topic.waiting.capacity() * size_of::<u32>()) as u64;
+            let pending = topic.pending.as_ref().map_or(0, |pending| {
+                let lists = pending.waiting.capacity() * size_of::<u32>()
+                    + pending.tail.capacity() * size_of::<Arc<Update>>();
+                size_of::<Pending>() + lists
+            });
+            ledger.topic_bytes += (entry + pending) as u64;
         }
     }
 
-    pub(super) fn insert(&mut self, name: Arc<str>) -> TopicId {
+    /// Makes the listening side of a topic that has none.
+    pub fn insert(&mut self, name: Arc<str>) -> TopicId {
         self.generation = self.generation.wrapping_add(1);
         let topic = Topic {
             name: name.clone(),
@@ -186,7 +270,7 @@ impl Topics {
             seq: 0,
             last: None,
             pins: 0,
-            waiting: Vec::new(),
+            pending: None,
             members: Default::default(),
         };
         let id = TopicId(self.topics.insert(topic) as u32);

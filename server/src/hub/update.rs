@@ -68,6 +68,13 @@ impl Payload {
     pub fn bytes(&self) -> &[u8] {
         &self.frame[usize::from(self.header_bytes)..]
     }
+
+    /// What it counts towards limits, whatever forms it is in by and by: its record as an update, its bytes as they came,
+    /// and the one form that nearly every value is encoded in sooner or later.
+    #[must_use]
+    pub fn charged_bytes(&self) -> u64 {
+        (size_of::<Update>() + 2 * self.frame.len()) as u64
+    }
 }
 
 /// One numbered value of a topic. Shared by all shards; a frame is encoded by the first that needs it.
@@ -104,6 +111,12 @@ impl Update {
             Variant::Raw => &self.payload.frame,
             Variant::Json => self.json[kind as usize].get_or_init(|| self.encode_json(kind)),
         }
+    }
+
+    /// As [`Payload::charged_bytes`].
+    #[must_use]
+    pub fn charged_bytes(&self) -> u64 {
+        self.payload.charged_bytes()
     }
 
     /// Length of the publisher's payload.
