@@ -100,7 +100,7 @@ impl Dialect {
     pub fn subscribe(self, out: &mut Vec<u8>, id: u64, topics: &[&str]) {
         out.clear();
         match self {
-            Dialect::Json => command::put_subscribe(out, Some(id), topics, None),
+            Dialect::Json => command::put_subscribe(out, Some(id), topics, None, None),
         }
     }
 

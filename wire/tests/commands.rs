@@ -216,15 +216,23 @@ fn what_clients_write_is_what_the_server_understands() {
         put(&mut out);
         String::from_utf8(out.clone()).unwrap()
     };
-    let text = written(&|out| put_subscribe(out, Some(2), &["AAPL", "a\"b"], Some(true)));
+    let text = written(&|out| put_subscribe(out, Some(2), &["AAPL", "a\"b"], Some(true), None));
     let expected = r#"{"action":"subscribe","id":2,"topics":["AAPL","a\"b"],"snapshot":true}"#;
     assert_eq!(text, expected);
     assert!(
         matches!(understood(&text), (Some("2"), Command::Subscribe { topics }) if topics.len() == 2)
     );
 
-    let text = written(&|out| put_subscribe(out, None, &["A"], None));
+    let text = written(&|out| put_subscribe(out, None, &["A"], None, None));
     assert_eq!(text, r#"{"action":"subscribe","topics":["A"]}"#);
+    let since = Since {
+        epoch: "k3f".into(),
+        seq: 7,
+    };
+    let text = written(&|out| put_subscribe(out, None, &["A"], None, Some(&since)));
+    assert!(
+        matches!(understood(&text).1, Command::Subscribe { topics } if topics[0].since.as_ref() == Some(&since))
+    );
     let text = written(&|out| put_unsubscribe(out, Some(5), &["px.*"]));
     assert_eq!(text, r#"{"action":"unsubscribe","id":5,"topics":["px.*"]}"#);
     let text = written(&|out| put_check(out, Some(8), &["A"]));

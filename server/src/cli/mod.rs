@@ -149,6 +149,10 @@ mod tests {
                 "invalid value 'a..b' for '<TOPIC>...': empty segment",
             ),
             (
+                &["sub", "--since", "k3f", "ws://x", "a"],
+                "invalid value 'k3f' for '--since <EPOCH:SEQ>': it is the epoch and the last seq",
+            ),
+            (
                 &["pub", "ws://x", "a.*", "1"],
                 "invalid value 'a.*' for '<TOPIC>': ",
             ),

@@ -4,7 +4,7 @@ use std::io::{self, StdoutLock};
 use std::process::ExitCode;
 
 use anyhow::{bail, ensure};
-use fanfare_wire::command::put_subscribe;
+use fanfare_wire::command::{Since, put_subscribe};
 use fanfare_wire::event::{self, Event};
 use fanfare_wire::topic;
 
@@ -15,6 +15,7 @@ Examples:
   fanfare sub ws://127.0.0.1:9001/ws AAPL MSFT        whole events, snapshots first
   fanfare sub --raw ws://127.0.0.1:9001/ws AAPL       the payloads alone
   fanfare sub --count 1 --raw ws://127.0.0.1:9001/ws AAPL   the last value, then exit
+  fanfare sub --since k3f:88100 ws://127.0.0.1:9001/ws AAPL   what was missed since, then the stream
 
 Exits 0 after --count updates, 1 when the connection is lost or every topic was refused.";
 
@@ -25,7 +26,7 @@ pub(super) struct Args {
     /// Where the server listens, for example ws://127.0.0.1:9001/ws
     url: Url,
 
-    /// Topics
+    /// Topics, or filters such as px.* and px.>
     #[arg(required = true, value_name = "TOPIC", value_parser = parse_filter)]
     topics: Vec<String>,
 
@@ -40,10 +41,23 @@ pub(super) struct Args {
     /// Do not ask for each topic's last value first
     #[arg(long)]
     no_snapshot: bool,
+
+    /// Resume behind this update, in every topic; not for filters
+    #[arg(long, value_name = "EPOCH:SEQ", value_parser = parse_since)]
+    since: Option<Since<'static>>,
 }
 
 fn parse_filter(text: &str) -> Result<String, topic::TopicError> {
     topic::check_filter(text).map(|_| text.to_owned())
+}
+
+fn parse_since(text: &str) -> Result<Since<'static>, &'static str> {
+    let form = "it is the epoch and the last seq that was seen, such as k3f:88100";
+    let (epoch, seq) = text.rsplit_once(':').ok_or(form)?;
+    Ok(Since {
+        epoch: epoch.to_owned().into(),
+        seq: seq.parse().map_err(|_| form)?,
+    })
 }
 
 pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
@@ -55,6 +69,7 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
         Some(1),
         &topics,
         args.no_snapshot.then_some(false),
+        args.since.as_ref(),
     );
     client.send_text(&command)?;
     let mut printer = Printer {

@@ -29,6 +29,22 @@ fn pub_prints_the_answers_and_sub_prints_the_updates() {
 }
 
 #[test]
+fn sub_resumes_behind_an_update_it_has_seen() {
+    let server = Server::start(&["--history-count", "10"]);
+    let url = server.url("/ws");
+    let published = run(&["pub", &url, "a", "-"], "1\n2\n3\n4\n");
+    let answers = String::from_utf8(published.stdout).unwrap();
+    let answer: serde_json::Value = serde_json::from_str(answers.lines().next().unwrap()).unwrap();
+    let since = format!("{}:1", answer["epoch"].as_str().unwrap());
+    let since = ["--since", &since];
+    let told = run(
+        &[&["sub", "--raw", "--count", "3"], &since[..], &[&url, "a"]].concat(),
+        "",
+    );
+    assert_eq!(String::from_utf8(told.stdout).unwrap(), "2\n3\n4\n");
+}
+
+#[test]
 fn pub_publishes_a_line_at_a_time_and_stops_at_a_bad_one() {
     let server = Server::start(&[]);
     let url = server.url("/ws");

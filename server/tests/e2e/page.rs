@@ -51,12 +51,20 @@ fn matches(pattern: &str, text: &str) -> bool {
     rest.is_empty() || last == Some("")
 }
 
+/// The epoch that a frame names.
+fn epoch_of(text: &str) -> Option<String> {
+    let (_, rest) = text.split_once(r#""epoch":""#)?;
+    Some(rest.split_once('"')?.0.into())
+}
+
 fn converse(socket: &mut Socket, session: &Session) {
+    let mut epoch = String::new();
     for line in &session.lines {
         if let Some(text) = line.strip_prefix("> ") {
-            send(socket, text);
+            send(socket, &text.replace("<epoch>", &epoch));
         } else if let Some(pattern) = line.strip_prefix("< ") {
             let text = read_text(socket);
+            epoch = epoch_of(&text).unwrap_or(epoch);
             assert!(
                 matches(pattern, &text),
                 "{}: expected\n  {pattern}\ngot\n  {text}",
@@ -73,7 +81,7 @@ fn every_conversation_on_the_page_happens_as_written() {
     let page = std::fs::read_to_string(PAGE).expect("the page");
     let sessions = sessions(&page);
     assert!(sessions.len() >= 6, "the page has conversations");
-    let server = Server::start(&[]);
+    let server = Server::start(&["--history", "kept.>,count=100"]);
     for session in &sessions {
         let mut socket = server.connect(&session.path);
         converse(&mut socket, session);

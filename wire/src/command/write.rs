@@ -1,10 +1,17 @@
 //! Commands as JSON text, for clients. Each function appends one message to `out`, without a frame
 //! header.
 
+use super::Since;
 use crate::json::{put_string, put_u64};
 
-/// Appends `{"action":"subscribe",…}`.
-pub fn put_subscribe(out: &mut Vec<u8>, id: Option<u64>, topics: &[&str], snapshot: Option<bool>) {
+/// Appends `{"action":"subscribe",…}`; `since` holds for all of the topics.
+pub fn put_subscribe(
+    out: &mut Vec<u8>,
+    id: Option<u64>,
+    topics: &[&str],
+    snapshot: Option<bool>,
+    since: Option<&Since<'_>>,
+) {
     begin(out, "subscribe", id);
     put_topics(out, topics);
     if let Some(snapshot) = snapshot {
@@ -13,6 +20,13 @@ pub fn put_subscribe(out: &mut Vec<u8>, id: Option<u64>, topics: &[&str], snapsh
         } else {
             br#","snapshot":false"#
         });
+    }
+    if let Some(since) = since {
+        out.extend_from_slice(br#","since":{"epoch":"#);
+        put_string(out, &since.epoch);
+        out.extend_from_slice(br#","seq":"#);
+        put_u64(out, since.seq);
+        out.push(b'}');
     }
     out.push(b'}');
 }
