@@ -89,6 +89,7 @@ fn subscribed(topics_of: impl Fn(usize) -> Vec<Arc<str>>) -> Engine {
         epoch: "e1".into(),
         topics_per_owner_max: 10_000,
         kept_bytes_per_owner_max: 1 << 30,
+        filter_topics_max: 1_000,
         history: Arc::default(),
     };
     let settings = Arc::new(Settings::default());

@@ -123,6 +123,7 @@ fn charter(config: &Config, shards: u16) -> Charter {
         // However many shards share it, each must have room for a few of the largest messages.
         kept_bytes_per_owner_max: (settings.kept_bytes_max / u64::from(shards))
             .max(8 * settings.message_bytes_max as u64),
+        filter_topics_max: settings.filter_topics_max,
         history: settings.history.clone().into(),
     }
 }

@@ -92,6 +92,7 @@ fn engine(connections: usize) -> Engine {
         epoch: "e".into(),
         topics_per_owner_max: 200,
         kept_bytes_per_owner_max: 1 << 20,
+        filter_topics_max: 10,
         history: Arc::default(),
     };
     Engine::new(

@@ -73,7 +73,9 @@ fn the_bytes_are_those_on_the_page_of_the_protocol() {
         ),
         (written(|out| put_ok(out, None)), r#"{"type":"ok"}"#),
         (
-            written(|out| put_subscribed(out, id("3"), [topic].into_iter(), &[fault])),
+            written(|out| {
+                put_subscribed(out, id("3"), [Granted::Topic(topic)].into_iter(), &[fault])
+            }),
             r#"{"type":"subscribed","id":3,"topics":[{"topic":"ETH-USD","epoch":"k3f","seq":88140,"recovered":"full","count":40}],"errors":[{"topic":"vip.x","code":2003,"message":"not allowed"}]}"#,
         ),
         (
@@ -90,9 +92,14 @@ fn the_bytes_are_those_on_the_page_of_the_protocol() {
                     recovered: None,
                     ..topic
                 };
-                put_subscribed(out, id("\"x\""), [topic, plain].into_iter(), &[]);
+                let filter = Granted::Filter {
+                    filter: "px.*",
+                    matched: 12,
+                };
+                let lines = [Granted::Topic(topic), filter, Granted::Topic(plain)];
+                put_subscribed(out, id("\"x\""), lines.into_iter(), &[]);
             }),
-            r#"{"type":"subscribed","id":"x","topics":[{"topic":"ETH-USD","epoch":"k3f","seq":88140,"alias":17,"recovered":"none"},{"topic":"A","epoch":"k3f","seq":88140}]}"#,
+            r#"{"type":"subscribed","id":"x","topics":[{"topic":"ETH-USD","epoch":"k3f","seq":88140,"alias":17,"recovered":"none"},{"topic":"px.*","matched":12},{"topic":"A","epoch":"k3f","seq":88140}]}"#,
         ),
         (
             written(|out| {
@@ -237,6 +244,14 @@ fn hello_says_its_limits() {
 }
 
 #[test]
+fn a_line_of_subscribed_tells_where_the_topic_stands_or_what_the_filter_covers() {
+    for line in [r#"{"topic":"A","seq":1}"#, r#"{"topic":"A","epoch":"e"}"#] {
+        let text = format!(r#"{{"type":"subscribed","topics":[{line}]}}"#);
+        assert!(parse(&text).is_err(), "{text}");
+    }
+}
+
+#[test]
 fn subscribed_tells_topics_and_errors() {
     let topic = SubscribedTopic {
         topic: "A",
@@ -256,8 +271,12 @@ fn subscribed_tells_topics_and_errors() {
         code: ErrorCode::Forbidden,
         message: "\"no\"",
     };
-    let text =
-        written(|out| put_subscribed(out, Some(Id("\"x\"")), [topic, lost].into_iter(), &[fault]));
+    let filter = Granted::Filter {
+        filter: "px.>",
+        matched: 3,
+    };
+    let lines = [Granted::Topic(topic), Granted::Topic(lost), filter];
+    let text = written(|out| put_subscribed(out, Some(Id("\"x\"")), lines.into_iter(), &[fault]));
     read_back(&text, |event| {
         let read = |topic, alias, recovered, count| SubscribedTopicRead {
             topic: Cow::Borrowed(topic),
@@ -266,10 +285,21 @@ fn subscribed_tells_topics_and_errors() {
             alias,
             recovered: Some(recovered),
             count,
+            matched: None,
+        };
+        let filter = SubscribedTopicRead {
+            topic: "px.>".into(),
+            epoch: "".into(),
+            seq: 0,
+            alias: None,
+            recovered: None,
+            count: None,
+            matched: Some(3),
         };
         let topics = vec![
             read("A", Some(17), RecoveredRead::Full, Some(40)),
             read("B", None, RecoveredRead::None, None),
+            filter,
         ];
         let errors = vec![Fault {
             topic: "C".into(),

@@ -191,7 +191,10 @@ mod tests {
         ] {
             let history: History = text.parse().unwrap();
             assert_eq!(history.to_string(), text);
-            assert_eq!(written(&rules(std::slice::from_ref(&history), 0)), [history]);
+            assert_eq!(
+                written(&rules(std::slice::from_ref(&history), 0)),
+                [history]
+            );
         }
         let shuffled: History = "a,age=90s,count=1".parse().unwrap();
         assert_eq!(shuffled.to_string(), "a,count=1,age=90s");

@@ -75,6 +75,16 @@ fn settings(options: &Options) -> anyhow::Result<Settings> {
             "max-topics",
             options.max_topics.unwrap_or(default.topics_max),
         )?,
+        filters_max: count(
+            "max-filters",
+            options.max_filters.unwrap_or(default.filters_max),
+        )?,
+        filter_topics_max: count(
+            "max-filter-topics",
+            options
+                .max_filter_topics
+                .unwrap_or(default.filter_topics_max),
+        )?,
         kept_bytes_max: size("max-kept-bytes", kept_bytes, 1 << 20..=1 << 50)?,
         history: history::rules(
             &options.history,

@@ -124,6 +124,14 @@ pub struct Options {
     #[arg(long, value_name = "N", help_heading = "Limits")]
     pub max_topics: Option<u32>,
 
+    /// Different filters that the connections of one shard may have between them [default: 10000]
+    #[arg(long, value_name = "N", help_heading = "Limits")]
+    pub max_filters: Option<u32>,
+
+    /// Topics that a filter may cover when it is subscribed to [default: 50000]
+    #[arg(long, value_name = "N", help_heading = "Limits")]
+    pub max_filter_topics: Option<u32>,
+
     /// Values that the server keeps: the last of every topic, and history. The oldest history goes first; what then still has no
     /// room is refused [default: 1g]
     #[arg(long, value_name = "SIZE", help_heading = "Limits")]

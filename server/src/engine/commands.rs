@@ -15,7 +15,7 @@ use super::conn::Door;
 use crate::hub::Hub;
 use crate::hub::mail::{Reply, Request};
 use crate::hub::policy::SubOptions;
-use crate::hub::subs::{SubId, SubList};
+use crate::hub::subs::{Source, SubId, SubList};
 use crate::hub::topics::TopicId;
 use crate::hub::update::{Form, Payload};
 
@@ -70,17 +70,18 @@ impl Engine {
         let mut count = self.cancel_pending(index, topics);
         let mut known = self.known(index, topics.len());
         for name in topics {
-            let Some(topic) = self.hub.topics.find(name) else {
+            let Some(source) = self.hub.find_source(name) else {
                 continue;
             };
-            if let Some(sub) = known.take(&self.hub, self.outlet.conns[index as usize].subs, topic)
+            if let Some(sub) = known.take(&self.hub, self.outlet.conns[index as usize].subs, source)
             {
-                self.forget_mark(index, topic);
+                self.hand_over_marks(index, sub);
                 self.hub
                     .unsubscribe(&mut self.outlet.conns[index as usize].subs, sub);
                 count += 1;
             }
         }
+        self.hub.settle();
         Ok(count)
     }
 
@@ -90,9 +91,9 @@ impl Engine {
         let known = self.known(index, topics.len());
         let mut found = Vec::with_capacity(topics.len());
         for request in topics {
-            let topic = self.hub.topics.find(&request.topic);
+            let source = self.hub.find_source(&request.topic);
             let subs = self.outlet.conns[index as usize].subs;
-            let sub = topic.and_then(|topic| known.find(&self.hub, subs, topic));
+            let sub = source.and_then(|source| known.find(&self.hub, subs, source));
             let missing = || format!("not subscribed to {:?}", request.topic).into();
             found.push(sub.ok_or_else(|| (ErrorCode::BadTopic, missing()))?);
         }
@@ -122,8 +123,8 @@ impl Engine {
                     min_interval_ms: given(options.min_interval_ms),
                     max_stale_ms: given(options.max_stale_ms),
                 };
-                let topic = self.hub.subs[sub].topic;
-                (self.hub.topics[topic].name.clone(), options)
+                let source = self.hub.subs[sub].source();
+                (self.hub.source_name(source).clone(), options)
             })
             .collect();
         let entries = entries.iter().map(|(name, options)| (&**name, options));
@@ -228,7 +229,7 @@ impl Engine {
             self.hub
                 .subs
                 .of(list)
-                .map(|sub| (self.hub.subs[sub].topic, sub))
+                .map(|sub| (self.hub.subs[sub].source(), sub))
                 .collect(),
         ))
     }
@@ -237,30 +238,44 @@ impl Engine {
 /// For so few topics the connection's list is walked; for more a table is made of it.
 const WALKS_MAX: usize = 8;
 
-/// The subscriptions of one connection by topic, for one command: a hostile command must not walk a long list for each of
+/// The subscriptions of one connection by source, for one command: a hostile command must not walk a long list for each of
 /// its many topics.
-pub(super) struct Known(Option<HashMap<TopicId, SubId>>);
+pub(super) struct Known(Option<HashMap<Source, SubId>>);
 
 impl Known {
-    pub(super) fn find(&self, hub: &Hub, list: SubList, topic: TopicId) -> Option<SubId> {
+    pub(super) fn find(&self, hub: &Hub, list: SubList, source: Source) -> Option<SubId> {
         match &self.0 {
-            Some(table) => table.get(&topic).copied(),
-            None => hub.subs.find(list, topic),
+            Some(table) => table.get(&source).copied(),
+            None => hub.subs.find(list, source),
         }
     }
 
+    /// The subscriptions by which the connection has a topic, the one whose options count first: to the topic itself, then
+    /// by filters, the most specific first.
+    pub(super) fn by_which(
+        &self,
+        hub: &Hub,
+        list: SubList,
+        topic: TopicId,
+    ) -> impl Iterator<Item = SubId> {
+        let covering = hub.filters.of(hub.topics[topic].set).iter();
+        std::iter::once(Source::Topic(topic))
+            .chain(covering.map(|id| Source::Filter(*id)))
+            .filter_map(move |source| self.find(hub, list, source))
+    }
+
     /// Finds a subscription that is about to end.
-    fn take(&mut self, hub: &Hub, list: SubList, topic: TopicId) -> Option<SubId> {
+    fn take(&mut self, hub: &Hub, list: SubList, source: Source) -> Option<SubId> {
         match &mut self.0 {
-            Some(table) => table.remove(&topic),
-            None => hub.subs.find(list, topic),
+            Some(table) => table.remove(&source),
+            None => hub.subs.find(list, source),
         }
     }
 
     /// Notes a new one.
-    pub(super) fn add(&mut self, topic: TopicId, sub: SubId) {
+    pub(super) fn add(&mut self, source: Source, sub: SubId) {
         if let Some(table) = &mut self.0 {
-            table.insert(topic, sub);
+            table.insert(source, sub);
         }
     }
 }

@@ -13,9 +13,10 @@ use super::conn::flag;
 use super::marks::{Held, MarkId};
 use super::{Engine, SocketOp};
 use crate::hub::frames::FrameId;
+use crate::hub::members::Member;
 use crate::hub::policy::SubOptions;
-use crate::hub::subs::SubId;
-use crate::hub::topics::{Member, TopicId};
+use crate::hub::subs::{Source, SubId};
+use crate::hub::topics::TopicId;
 use crate::hub::update::{Update, Variant};
 
 /// The frame that the last of them was given: most of those put aside have the same options.
@@ -49,8 +50,8 @@ impl Engine {
         let conn = &self.outlet.conns[index as usize];
         let is_marked = conn.wait.is_some() && self.marks.find(index, topic).is_some();
         if !is_marked && !options.is_conflating() {
-            if member.is_special() && !options.is_special() {
-                // It had a mark when its options became plain, and the mark has been served.
+            if member.is_special() && !options.is_special() && !conn.wait.is_some() {
+                // It had marks when its options became plain, and they have been served.
                 self.hub.set_special(sub, false);
             }
             let frame = self.frame_for(index, options, update, last);
@@ -168,19 +169,98 @@ impl Engine {
         self.prepare_for(index, options);
         let old = self.hub.options(sub);
         self.hub.set_options(sub, options);
-        let Some(id) = self.mark_of(index, self.hub.subs[sub].topic) else {
+        for id in self.marks_by(index, sub) {
+            self.keep_to(index, id, sub, old.min_interval_ms);
+        }
+        self.release_idle(index);
+    }
+
+    /// A subscription to a topic has begun that came by a filter until now: what is held of it goes on by the new one.
+    pub(super) fn take_over_mark(&mut self, index: u32, topic: TopicId, sub: SubId) {
+        if let Some(id) = self.mark_of(index, topic) {
+            let old_ms = self.hub.options(self.marks.get(id).sub).min_interval_ms;
+            self.keep_to(index, id, sub, old_ms);
+            self.release_idle(index);
+        }
+    }
+
+    /// Subscriptions to filters have begun: what is held goes on by those whose options count now.
+    pub(super) fn take_over_marks(&mut self, index: u32) {
+        let conn = &self.outlet.conns[index as usize];
+        let (marked, subs): (Vec<MarkId>, _) = (self.marks.of(conn.wait).collect(), conn.subs);
+        if marked.is_empty() {
             return;
-        };
+        }
+        let known = self.known(index, usize::MAX);
+        for id in marked {
+            let mark = *self.marks.get(id);
+            let counts = known.by_which(&self.hub, subs, mark.topic).next();
+            if let Some(sub) = counts.filter(|sub| *sub != mark.sub) {
+                let old_ms = self.hub.options(mark.sub).min_interval_ms;
+                self.keep_to(index, id, sub, old_ms);
+            }
+        }
+        self.release_idle(index);
+    }
+
+    /// A subscription is about to end: what is held by it goes on by another that covers the topic, or is dropped.
+    pub(super) fn hand_over_marks(&mut self, index: u32, sub: SubId) {
+        let marked = self.marks_by(index, sub);
+        if marked.is_empty() {
+            return;
+        }
+        let conn = &self.outlet.conns[index as usize];
+        let (wait, subs) = (conn.wait, conn.subs);
+        let old_ms = self.hub.options(sub).min_interval_ms;
+        // Where there are no filters, nothing else can cover a topic.
+        let known = (!self.hub.filters.is_empty()).then(|| self.known(index, usize::MAX));
+        for id in marked {
+            let topic = self.marks.get(id).topic;
+            let others = known.as_ref();
+            let others = others.map(|known| known.by_which(&self.hub, subs, topic));
+            match others.and_then(|mut others| others.find(|other| *other != sub)) {
+                Some(heir) => self.keep_to(index, id, heir, old_ms),
+                None => self.marks.remove(wait, id),
+            }
+        }
+        self.release_idle(index);
+    }
+
+    /// Makes a mark one of `sub`, whose interval may be another than the one it rests for.
+    fn keep_to(&mut self, index: u32, id: MarkId, sub: SubId, old_ms: u32) {
+        self.marks.set_sub(id, sub);
         // Updates must go on to the mark until it is served.
         self.hub.set_special(sub, true);
         let wait = self.outlet.conns[index as usize].wait;
-        let intervals = (old.min_interval_ms, options.min_interval_ms);
+        let intervals = (old_ms, self.hub.options(sub).min_interval_ms);
         let now_ms = self.now.mono_us / 1000;
         if self.marks.retune(wait, id, intervals, now_ms) {
             self.outlet.mark(index);
-        } else {
-            self.release_idle(index);
         }
+    }
+
+    /// The marks whose updates came by a subscription.
+    fn marks_by(&self, index: u32, sub: SubId) -> Vec<MarkId> {
+        let is_by = |id: &MarkId| self.marks.get(*id).sub == sub;
+        match self.hub.subs[sub].source() {
+            Source::Topic(topic) => self
+                .mark_of(index, topic)
+                .into_iter()
+                .filter(is_by)
+                .collect(),
+            Source::Filter(_) => {
+                let wait = self.outlet.conns[index as usize].wait;
+                self.marks.of(wait).filter(is_by).collect()
+            }
+        }
+    }
+
+    /// The last value of a topic, for one who has just come to it by a filter and has no room for a snapshot: it waits
+    /// as if it came now.
+    pub(super) fn hold_snapshot(&mut self, index: u32, topic: TopicId, sub: SubId, seq: u64) {
+        self.enter_slow(index);
+        let options = self.hub.options(sub);
+        self.hold(index, topic, sub, options, seq);
     }
 
     /// Where the connection stands in a topic that stands at `seq`: the last that it was sent, or is queued for it.
@@ -188,15 +268,6 @@ impl Engine {
         let mark = self.mark_of(index, topic).map(|id| self.marks.get(id));
         mark.filter(|mark| mark.first > 0)
             .map_or(seq, |mark| mark.first - 1)
-    }
-
-    /// What a connection has still to hear of a topic is no longer wanted.
-    pub(super) fn forget_mark(&mut self, index: u32, topic: TopicId) {
-        if let Some(id) = self.mark_of(index, topic) {
-            let wait = self.outlet.conns[index as usize].wait;
-            self.marks.remove(wait, id);
-            self.release_idle(index);
-        }
     }
 
     /// Marks that have rested long enough become ready.

@@ -3,9 +3,13 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
+use fanfare_wire::code::ErrorCode;
+
 use super::Engine;
 use super::conn::flag;
+use crate::hub::filters::{FilterId, Stage as FilterStage};
 use crate::hub::mail::{Delivery, Mail, Request, TopicRef};
+use crate::hub::subs::Source;
 use crate::hub::topics::{Stage, TopicId};
 use crate::hub::update::{Update, Variant};
 
@@ -13,6 +17,11 @@ use crate::hub::update::{Update, Variant};
 const RUN_BYTES_MAX: usize = 64 * 1024;
 /// What an update's name and other surroundings count towards a run, at most.
 const SURROUNDINGS_BYTES: usize = 512;
+
+const TOO_MANY_TOPICS: (ErrorCode, &str) = (
+    ErrorCode::SubscriptionLimit,
+    "the filter covers more topics than the server lets one cover (--max-filter-topics)",
+);
 
 /// Mail that was brought and not worked through yet.
 #[derive(Debug, Default)]
@@ -22,9 +31,15 @@ pub(super) struct Inbox {
 }
 
 impl Inbox {
-    /// Takes the next delivery if it is an update for this listening side.
-    fn next_of(&mut self, wanted: TopicRef) -> Option<Arc<Update>> {
-        let is_wanted = |delivery: &mut Delivery| matches!(delivery, Delivery::Update { listener, .. } if *listener == wanted);
+    /// Takes the next delivery if it is an update for this listening side, or by name for this topic.
+    fn next_of(&mut self, wanted: Option<TopicRef>, topic: &Arc<str>) -> Option<Arc<Update>> {
+        let is_wanted = |delivery: &mut Delivery| match delivery {
+            Delivery::Update { listener, update } => {
+                // All updates of a topic share one name.
+                *listener == wanted && (wanted.is_some() || Arc::ptr_eq(&update.topic, topic))
+            }
+            _ => false,
+        };
         match self.deliveries.pop_front_if(is_wanted)? {
             Delivery::Update { update, .. } => Some(update),
             _ => None,
@@ -85,11 +100,25 @@ impl Engine {
                     return;
                 };
                 let topic = &mut self.hub.topics[id];
-                topic.stage = Stage::Live;
-                topic.seq = seq;
-                topic.last = last;
+                if topic.stage == Stage::Live {
+                    // A filter has brought it meanwhile, and all that came since.
+                    debug_assert_eq!(topic.seq, seq, "there is one stream");
+                    return;
+                }
+                (topic.stage, topic.seq, topic.last) = (Stage::Live, seq, last);
                 let waiting = topic.take_waiting();
-                self.on_topic_answered(&waiting, id, None);
+                self.on_source_answered(&waiting, Source::Topic(id), None);
+            }
+            Delivery::Born { topic, seq, last } => {
+                if let Some(id) = self.hub.on_born(topic, seq, last) {
+                    let waiting = self.hub.topics[id].take_waiting();
+                    self.on_source_answered(&waiting, Source::Topic(id), None);
+                }
+            }
+            Delivery::Watched { filters } => {
+                for (id, matched) in filters {
+                    self.on_watched(id, matched);
+                }
             }
             Delivery::Refused {
                 listener,
@@ -102,7 +131,7 @@ impl Engine {
                 let topic = &mut self.hub.topics[id];
                 topic.stage = Stage::Refused;
                 let waiting = topic.take_waiting();
-                self.on_topic_answered(&waiting, id, Some((code, message)));
+                self.on_source_answered(&waiting, Source::Topic(id), Some((code, message)));
             }
             Delivery::Census { ledger } => self.on_census(&ledger),
             Delivery::Answer { ticket, outcome } => self.on_answer(ticket, outcome),
@@ -112,8 +141,8 @@ impl Engine {
     }
 
     /// An update has come, and with it those of the same topic that lie behind it in the inbox: a run.
-    fn on_update(&mut self, listener: TopicRef, update: Arc<Update>) {
-        let Some(id) = self.hub.addressee(listener) else {
+    fn on_update(&mut self, listener: Option<TopicRef>, update: Arc<Update>) {
+        let Some(id) = self.hub.recipient(listener, &update) else {
             return;
         };
         let run_bytes_max = RUN_BYTES_MAX.min(self.settings.outbox_bytes_max as usize);
@@ -123,31 +152,57 @@ impl Engine {
         let mut run_bytes = weight(&update);
         run.push(update);
         while run_bytes < run_bytes_max
-            && let Some(update) = self.inbox.next_of(listener)
+            && let Some(update) = self.inbox.next_of(listener, &run[0].topic)
         {
             run_bytes += weight(&update);
             run.push(update);
         }
+        let topic = &mut self.hub.topics[id];
+        debug_assert!(
+            topic.stage == Stage::Live
+                && (topic.seq + 1..).zip(&run).all(|(seq, one)| one.seq == seq),
+            "the owner's stream has no hole"
+        );
+        topic.advance(&run, self.recovery_most);
+        self.counters.updates_in += run.len() as u64;
         self.fan_out(id, &run);
+        self.serve_aside(id, &run);
         run.clear();
         self.run = run;
     }
 
+    /// Queues a run of updates to everybody who has its topic: by name, then by filters, the most specific first. Who has it by
+    /// several is served once, by the first.
     fn fan_out(&mut self, id: TopicId, run: &[Arc<Update>]) {
-        let topic = &mut self.hub.topics[id];
-        debug_assert!(
-            topic.stage == Stage::Live
-                && (topic.seq + 1..).zip(run).all(|(seq, one)| one.seq == seq),
-            "the owner's stream has no hole"
-        );
-        topic.advance(run, self.recovery_most);
-        self.counters.updates_in += run.len() as u64;
-        for variant in [Variant::Json, Variant::Raw] {
-            let members = topic.members(variant);
-            let taken = self.outlet.fan_out(members, run, variant);
+        let topic = &self.hub.topics[id];
+        let filters = &self.hub.filters;
+        let covering = filters.of(topic.set);
+        for variant in Variant::ALL {
+            let by_filter = covering.iter().map(|id| filters[*id].members.of(variant));
+            let mut columns = std::iter::once(topic.members.of(variant))
+                .chain(by_filter)
+                .filter(|column| !column.is_empty());
+            let taken = match (columns.next(), columns.next()) {
+                (None, _) => 0,
+                (Some(only), None) => self.outlet.fan_out(only, run, variant),
+                (Some(first), Some(second)) => {
+                    let columns = [first, second].into_iter().chain(columns);
+                    self.outlet.fan_out_once(columns, run, variant)
+                }
+            };
             self.counters.deliveries += u64::from(taken) * run.len() as u64;
         }
-        self.serve_aside(id, run);
+    }
+
+    /// An owner knows of a filter now. The last of them lets those be carried out who waited for it.
+    fn on_watched(&mut self, id: FilterId, matched: Option<u32>) {
+        if !self.hub.on_watched(id, matched) {
+            return;
+        }
+        let filter = &mut self.hub.filters[id];
+        let refused = (filter.stage == FilterStage::Refused).then_some(TOO_MANY_TOPICS);
+        let waiting = filter.take_waiting();
+        self.on_source_answered(&waiting, Source::Filter(id), refused);
     }
 
     /// Asks an owner on behalf of a connection. While mail is jammed, the connection is not read on.

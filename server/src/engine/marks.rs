@@ -148,6 +148,26 @@ impl Marks {
         })
     }
 
+    /// All marks of a connection, ready and resting.
+    pub(super) fn of(&self, wait: WaitId) -> impl Iterator<Item = MarkId> + '_ {
+        let mut at = if wait.is_some() {
+            self.waits[wait.0 as usize].resting_head
+        } else {
+            NONE
+        };
+        let resting = std::iter::from_fn(move || {
+            let id = (at != NONE).then_some(MarkId(at))?;
+            at = self.get(id).next;
+            Some(id)
+        });
+        self.ready(wait).chain(resting)
+    }
+
+    /// What a mark holds came by this subscription, as things stand now.
+    pub(super) fn set_sub(&mut self, id: MarkId, sub: SubId) {
+        self.marks[id.0 as usize].sub = sub;
+    }
+
     /// Everything up to `seq` has been sent or named by a skip; a later value is still to come.
     pub(super) fn shorten(&mut self, id: MarkId, first: u64) {
         self.marks[id.0 as usize].first = first;

@@ -18,6 +18,7 @@ mod commands;
 mod conflate;
 mod conn;
 mod counters;
+mod covered;
 mod deliveries;
 pub mod disconnect;
 mod http;
@@ -467,6 +468,11 @@ impl Engine {
     fn say(&mut self, index: u32, write: impl FnOnce(&mut Vec<u8>)) {
         self.text.clear();
         write(&mut self.text);
+        self.say_text(index);
+    }
+
+    /// Queues what has been put together in `text` as one text frame.
+    fn say_text(&mut self, index: u32) {
         self.frame.clear();
         frame::put_frame(&mut self.frame, Opcode::Text, &self.text);
         self.outlet.push_own(index, &self.frame);

@@ -12,10 +12,12 @@ use fanfare_wire::event::{self, DataKind, GapWhy, Recovered, SubscribedTopic, To
 use super::Engine;
 use super::commands::Known;
 use super::conn::{Door, Stage};
+use super::covered::NewFilter;
 use super::disconnect::Disconnect;
 use super::subscribe::{Subscribe, Want, WantState};
-use crate::hub::subs::MemberId;
-use crate::hub::topics::Topic;
+use crate::hub::filters::FilterId;
+use crate::hub::subs::{MemberId, Source};
+use crate::hub::topics::{Topic, TopicId};
 use crate::hub::update::{Update, Variant};
 
 /// What a member gets right after its ack.
@@ -27,7 +29,13 @@ enum Opening {
 }
 
 /// One line of the ack, and what follows it.
-struct Granted {
+enum Granted {
+    Topic(GrantedTopic),
+    /// What a filter opens with comes behind that of all topics of the command.
+    Filter(FilterId),
+}
+
+struct GrantedTopic {
     name: Arc<str>,
     seq: u64,
     last: Option<Arc<Update>>,
@@ -49,49 +57,74 @@ impl Engine {
             let conn = &mut self.outlet.conns[index as usize];
             conn.pending_topics -= subscribe.wants.len() as u32;
             let door = conn.door;
-            let (granted, faults) = self.grant(index, subscribe);
+            let (granted, faults, filters) = self.grant(index, subscribe);
+            let survey = self.join_filters(index, &filters);
             self.acknowledge_subscribe(index, door, subscribe, &granted, &faults);
             for granted in &granted {
-                self.open_topic(index, door, granted);
+                if let Granted::Topic(topic) = granted {
+                    self.open_topic(index, door, topic);
+                }
             }
+            self.open_filters(index, &survey);
         }
         for want in &subscribe.wants {
-            if want.recovery.is_some() {
-                self.hub.topics[want.topic].end_recovery();
+            match want.source {
+                Source::Topic(id) => {
+                    if want.recovery.is_some() {
+                        self.hub.topics[id].end_recovery();
+                    }
+                    self.hub.unpin(id);
+                }
+                Source::Filter(id) => self.hub.unpin_filter(id),
             }
-            self.hub.unpin(want.topic);
         }
+        self.hub.settle();
     }
 
     fn grant<'s>(
         &mut self,
         index: u32,
         subscribe: &'s Subscribe,
-    ) -> (Vec<Granted>, Vec<Refusal<'s>>) {
+    ) -> (Vec<Granted>, Vec<Refusal<'s>>, Vec<NewFilter>) {
+        let mut filters = Vec::new();
         let mut granted = Vec::with_capacity(subscribe.wants.len());
         let mut faults: Vec<Refusal<'s>> = subscribe
             .faults
             .iter()
             .map(|(name, code, text)| ((&**name).into(), *code, &**text))
             .collect();
-        let mut known = self.known(index, subscribe.wants.len());
+        // Where there are filters, more is looked up than the topics of the command.
+        let lookups = if self.hub.filters.is_empty() {
+            subscribe.wants.len()
+        } else {
+            usize::MAX
+        };
+        let mut known = self.known(index, lookups);
         let mut room_bytes = self.recovery_room(index, subscribe);
         for want in &subscribe.wants {
-            match want.state {
-                WantState::Refused(code, message) => {
-                    faults.push((self.hub.topics[want.topic].name.clone(), code, message));
+            match (&want.state, want.source) {
+                (WantState::Refused(code, message), source) => {
+                    let name = self.hub.source_name(source).clone();
+                    faults.push((name, *code, message));
                 }
-                _ => granted.push(self.grant_one(index, want, &mut known, &mut room_bytes)),
+                (_, Source::Topic(id)) => {
+                    let topic = self.grant_topic(index, want, id, &mut known, &mut room_bytes);
+                    granted.push(Granted::Topic(topic));
+                }
+                (_, Source::Filter(id)) => {
+                    filters.extend(self.grant_filter(index, want, id, &known));
+                    granted.push(Granted::Filter(id));
+                }
             }
         }
-        (granted, faults)
+        (granted, faults, filters)
     }
 
     /// What the history of all topics of a command may take of the outbox, so that none of it can fail to fit behind the ack.
     fn recovery_room(&self, index: u32, subscribe: &Subscribe) -> u64 {
         /// What stands in an ack beside a topic's name.
         const ACK_BYTES: usize = 160;
-        let names = (subscribe.wants.iter()).map(|want| self.hub.topics[want.topic].name.len());
+        let names = (subscribe.wants.iter()).map(|want| self.hub.source_name(want.source).len());
         let faults = (subscribe.faults.iter()).map(|(name, _, text)| name.len() + text.len());
         let ack_bytes: usize = names.chain(faults).map(|bytes| bytes + ACK_BYTES).sum();
         let room_bytes = u64::from(self.outlet.room_bytes(index));
@@ -101,19 +134,21 @@ impl Engine {
     }
 
     /// Makes the connection a member of one topic, unless it is one already or has thought better of it.
-    fn grant_one(
+    fn grant_topic(
         &mut self,
         index: u32,
         want: &Want,
+        id: TopicId,
         known: &mut Known,
         room_bytes: &mut u64,
-    ) -> Granted {
+    ) -> GrantedTopic {
         let subs = self.outlet.conns[index as usize].subs;
-        let existing = known.find(&self.hub, subs, want.topic);
-        let topic = &self.hub.topics[want.topic];
-        let mut granted = Granted {
+        let existing = known.find(&self.hub, subs, want.source);
+        let is_covered = known.by_which(&self.hub, subs, id).next().is_some();
+        let topic = &self.hub.topics[id];
+        let mut granted = GrantedTopic {
             name: topic.name.clone(),
-            seq: self.position(index, want.topic, topic.seq),
+            seq: self.position(index, id, topic.seq),
             last: topic.last.clone(),
             recovered: None,
             opening: Opening::Nothing,
@@ -124,18 +159,47 @@ impl Engine {
             Some(sub) => self.change_options(index, sub, want.options),
             None => {
                 self.prepare_for(index, want.options);
-                let topic = &self.hub.topics[want.topic];
+                let topic = &self.hub.topics[id];
                 let conn = &mut self.outlet.conns[index as usize];
                 let (member, variant) = (MemberId(index), conn.door.variant());
-                (granted.recovered, granted.opening) = want.opening(topic, variant, room_bytes);
+                // What comes by a filter already goes on, too.
+                if !is_covered {
+                    (granted.recovered, granted.opening) = want.opening(topic, variant, room_bytes);
+                }
                 let subs = &mut conn.subs;
                 let sub = self
                     .hub
-                    .subscribe(subs, member, want.topic, variant, want.options);
-                known.add(want.topic, sub);
+                    .subscribe(subs, member, want.source, variant, want.options);
+                known.add(want.source, sub);
+                if is_covered {
+                    self.take_over_mark(index, id, sub);
+                }
             }
         }
         granted
+    }
+
+    /// Gives a filter that the connection has other options; one that it does not have yet is returned.
+    fn grant_filter(
+        &mut self,
+        index: u32,
+        want: &Want,
+        filter: FilterId,
+        known: &Known,
+    ) -> Option<NewFilter> {
+        if want.state == WantState::Cancelled {
+            return None;
+        }
+        let subs = self.outlet.conns[index as usize].subs;
+        if let Some(sub) = known.find(&self.hub, subs, want.source) {
+            self.change_options(index, sub, want.options);
+            return None;
+        }
+        Some(NewFilter {
+            filter,
+            options: want.options,
+            snapshot: want.snapshot,
+        })
     }
 
     fn acknowledge_subscribe(
@@ -160,12 +224,23 @@ impl Engine {
             return;
         }
         let epoch = self.hub.epoch().clone();
-        let topics = granted.iter().map(|granted| SubscribedTopic {
-            topic: &granted.name,
-            epoch: &epoch,
-            seq: granted.seq,
-            alias: None,
-            recovered: granted.recovered,
+        let matched = self.count_matched(granted.iter().filter_map(|granted| match granted {
+            Granted::Filter(id) => Some(*id),
+            Granted::Topic(_) => None,
+        }));
+        let filters = &self.hub.filters;
+        let lines = granted.iter().map(|granted| match granted {
+            Granted::Topic(granted) => event::Granted::Topic(SubscribedTopic {
+                topic: &granted.name,
+                epoch: &epoch,
+                seq: granted.seq,
+                alias: None,
+                recovered: granted.recovered,
+            }),
+            Granted::Filter(id) => event::Granted::Filter {
+                filter: &filters[*id].name,
+                matched: matched.get(id).copied().unwrap_or(0),
+            },
         });
         let faults: Vec<TopicFault<'_>> = faults
             .iter()
@@ -175,11 +250,13 @@ impl Engine {
                 message,
             })
             .collect();
-        self.say(index, |out| event::put_subscribed(out, id, topics, &faults));
+        self.text.clear();
+        event::put_subscribed(&mut self.text, id, lines, &faults);
+        self.say_text(index);
     }
 
     /// Sends what stands between the ack and the stream.
-    fn open_topic(&mut self, index: u32, door: Door, granted: &Granted) {
+    fn open_topic(&mut self, index: u32, door: Door, granted: &GrantedTopic) {
         let epoch = self.hub.epoch().clone();
         let variant = door.variant();
         match &granted.opening {

@@ -10,7 +10,7 @@ use super::outbox::{Fate, Nodes};
 use super::palette::Palette;
 use super::turns::Turns;
 use crate::hub::frames::{FrameId, Frames};
-use crate::hub::topics::Member;
+use crate::hub::members::Member;
 use crate::hub::update::{Update, Variant};
 use crate::ledger::Ledger;
 
@@ -60,6 +60,9 @@ pub(super) struct Outlet {
     pub(super) overflowed: Vec<u32>,
     /// Members that the latest fan-out did not serve: each is to be looked at by itself.
     pub(super) aside: Vec<Member>,
+    /// The last fan-out over several columns that each connection was served in.
+    stamps: Vec<u32>,
+    stamp: u32,
     /// Where marks that are offered to a socket, and runs, are put together.
     pub(super) scratch: Vec<u8>,
     /// Where queued frames are.
@@ -83,6 +86,8 @@ impl Outlet {
             turns: Turns::new(flush_interval_us),
             overflowed: Vec::new(),
             aside: Vec::new(),
+            stamps: Vec::new(),
+            stamp: 0,
             scratch: Vec::new(),
             palette: Palette::default(),
             is_pressed: false,
@@ -131,6 +136,59 @@ impl Outlet {
             self.scratch.extend_from_slice(bytes);
         }
         self.frames.own(self.scratch[..].into())
+    }
+
+    /// The same for several columns, of which some may name the same connection: each is served once, by the first that
+    /// names it.
+    pub(super) fn fan_out_once<'m>(
+        &mut self,
+        columns: impl Iterator<Item = &'m [Member]>,
+        run: &[Arc<Update>],
+        variant: Variant,
+    ) -> u32 {
+        let stamp = self.next_stamp();
+        let mut frame = None;
+        let mut taken = 0;
+        for entry in columns.flatten() {
+            let served = &mut self.stamps[entry.member.0 as usize];
+            if std::mem::replace(served, stamp) == stamp {
+                continue;
+            }
+            if entry.is_special() {
+                self.aside.push(*entry);
+                continue;
+            }
+            let (id, bytes) = *frame.get_or_insert_with(|| {
+                let frame = self.frame_of(run, variant);
+                (frame, self.frames.bytes(frame).len() as u32)
+            });
+            if self.append(entry.member.0, id, bytes, Traffic::Update) {
+                taken += 1;
+            } else {
+                self.aside.push(*entry);
+            }
+        }
+        if let Some((frame, _)) = frame {
+            self.frames.retain(frame, taken);
+            self.frames.drop_unheld(frame);
+        }
+        taken
+    }
+
+    /// A number that no connection is stamped with. The column is made when it is first needed, by filters that overlap.
+    fn next_stamp(&mut self) -> u32 {
+        let places = self.conns.capacity();
+        if self.stamps.len() < places {
+            // Zeroed pages that nobody has touched take no memory.
+            self.stamps = vec![0; places];
+            self.stamp = 0;
+        }
+        self.stamp = self.stamp.wrapping_add(1);
+        if self.stamp == 0 {
+            self.stamps.fill(0);
+            self.stamp = 1;
+        }
+        self.stamp
     }
 
     /// Queues an update that was registered before to one connection. False: it is slow, or its queue is full.
@@ -241,7 +299,7 @@ impl Outlet {
     pub(super) fn count_into(&self, ledger: &mut Ledger) {
         self.frames.count_into(ledger);
         self.nodes.count_into(ledger);
-        let lists = self.overflowed.capacity();
+        let lists = self.overflowed.capacity() + self.stamps.len();
         let aside = self.aside.capacity() * size_of::<Member>();
         ledger.buffer_bytes += (self.scratch.capacity() + aside + lists * size_of::<u32>()) as u64;
         ledger.buffer_bytes += self.palette.held_bytes() + self.turns.held_bytes();

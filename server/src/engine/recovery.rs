@@ -13,6 +13,7 @@ use fanfare_wire::event::{DataKind, GapWhy};
 use super::Engine;
 use super::outbox::FRAME_CHARGE_BYTES;
 use crate::hub::mail::{Missed, Most, Request, Ticket};
+use crate::hub::subs::Source;
 use crate::hub::topics::{Stage as TopicStage, Topic};
 use crate::hub::update::{Update, Variant};
 
@@ -97,6 +98,9 @@ impl Engine {
         let most = self.recovery_most;
         let wants = &self.subscribes[key as usize].wants;
         let open = (wants.iter().enumerate()).filter_map(|(part, want)| {
+            let Source::Topic(topic) = want.source else {
+                return None;
+            };
             let recovery = want.recovery.as_ref().filter(|one| one.is_open())?;
             let answer = Ticket {
                 shard: self.hub.shard(),
@@ -104,7 +108,7 @@ impl Engine {
                 part: part as u32,
             };
             Some(Request::Recover {
-                topic: self.hub.topics[want.topic].name.clone(),
+                topic: self.hub.topics[topic].name.clone(),
                 since: recovery.since,
                 most,
                 answer,

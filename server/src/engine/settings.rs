@@ -29,6 +29,10 @@ pub struct Settings {
     pub kept_bytes_max: u64,
     /// How much history is kept of which topic.
     pub history: HistoryRules,
+    /// Most different filters that a shard's connections may have between them.
+    pub filters_max: u32,
+    /// Most topics that a filter may cover when it is subscribed to.
+    pub filter_topics_max: u32,
     /// Output waiting for a connection whose socket takes no more, bytes, each frame counted with 64 bytes of bookkeeping.
     /// Whoever has so much waiting and is sent more is closed (4103).
     pub outbox_bytes_max: u32,
@@ -62,6 +66,8 @@ impl Default for Settings {
             topics_max: 1_000_000,
             kept_bytes_max: 1 << 30,
             history: HistoryRules::default(),
+            filters_max: 10_000,
+            filter_topics_max: 50_000,
             outbox_bytes_max: 1_048_576,
             flush_interval_us: 0,
             head_bytes_max: 16_384,

@@ -1,6 +1,7 @@
 //! The subscribe command, from the wish until the owners of all its topics have answered.
 //!
-//! A topic that this shard does not listen to yet must be joined first, and what a subscriber missed must be asked for.
+//! A topic that this shard does not listen to yet must be joined first, a filter must be made known to all owners, and what a
+//! subscriber missed must be asked for.
 //! When nothing is missing any more the command is carried out in one step (`opening.rs`): the connection becomes a member, the
 //! ack says where each topic stands *here*, and the snapshot is the value of just that seq. The next update this
 //! shard fans out is seq + 1: there is no race.
@@ -16,8 +17,10 @@ use super::Engine;
 use super::commands::Fault;
 use super::conn::ConnId;
 use super::recovery::Recovery;
+use crate::hub::filters::Stage as FilterStage;
 use crate::hub::policy::SubOptions;
-use crate::hub::topics::{Stage as TopicStage, TopicId};
+use crate::hub::subs::Source;
+use crate::hub::topics::Stage as TopicStage;
 
 /// A subscribe command that waits for owners.
 #[derive(Debug)]
@@ -32,10 +35,10 @@ pub(super) struct Subscribe {
     pub(super) recovered_bytes: u64,
 }
 
-/// One topic of a subscribe command. Its topic is pinned until the command is done.
+/// One topic or filter of a subscribe command. It is pinned until the command is done.
 #[derive(Debug)]
 pub(super) struct Want {
-    pub(super) topic: TopicId,
+    pub(super) source: Source,
     pub(super) options: SubOptions,
     pub(super) snapshot: bool,
     pub(super) recovery: Option<Recovery>,
@@ -81,6 +84,7 @@ impl Engine {
                 }
             }
         }
+        self.hub.settle();
         self.start(index, subscribe);
         Ok(())
     }
@@ -88,9 +92,8 @@ impl Engine {
     /// A room's connection subscribes to its topic as it comes in: no ack, no snapshot. What it left out it could not say, so
     /// it leaves nothing out.
     pub(super) fn enter_room(&mut self, index: u32, name: &str) {
-        let topic = self.hub.pin(name);
         let want = Want {
-            topic,
+            source: Source::Topic(self.hub.pin(name)),
             options: SubOptions {
                 on_slow: OnSlow::Close,
                 ..SubOptions::default()
@@ -119,16 +122,16 @@ impl Engine {
         if self.outlet.conns[index as usize].pending_topics == 0 {
             return 0;
         }
-        let topics: HashSet<TopicId> = topics
+        let sources: HashSet<Source> = topics
             .iter()
-            .filter_map(|name| self.hub.topics.find(name))
+            .filter_map(|name| self.hub.find_source(name))
             .collect();
         let conn = &self.outlet.conns[index as usize];
         let keys = conn.cold.as_ref().map_or(&[][..], |cold| &cold.subscribes);
         let mut count = 0;
         for &key in keys {
             for want in &mut self.subscribes[key as usize].wants {
-                if want.state == WantState::Wanted && topics.contains(&want.topic) {
+                if want.state == WantState::Wanted && sources.contains(&want.source) {
                     want.state = WantState::Cancelled;
                     count += 1;
                 }
@@ -137,11 +140,12 @@ impl Engine {
         count
     }
 
-    /// The owner of a topic has answered: commands that waited for nothing else are carried out.
-    pub(super) fn on_topic_answered(
+    /// The owner of a topic, or all owners about a filter, have answered: commands that waited for nothing else are
+    /// carried out.
+    pub(super) fn on_source_answered(
         &mut self,
         waiting: &[u32],
-        topic: TopicId,
+        source: Source,
         refused: Option<(ErrorCode, &'static str)>,
     ) {
         for &key in waiting {
@@ -150,7 +154,7 @@ impl Engine {
                 for want in subscribe
                     .wants
                     .iter_mut()
-                    .filter(|want| want.topic == topic)
+                    .filter(|want| want.source == source)
                 {
                     want.state = WantState::Refused(code, message);
                 }
@@ -174,10 +178,7 @@ impl Engine {
         let wildcard = topic::check_filter(&request.topic)
             .map_err(|error| (ErrorCode::BadTopic, Cow::from(error.to_string())))?;
         if wildcard {
-            return Err((
-                ErrorCode::BadTopic,
-                "filters with '*' or '>' are not served by this version".into(),
-            ));
+            self.judge_filter(request)?;
         }
         let conn = &self.outlet.conns[index as usize];
         let most = self.settings.subscriptions_max;
@@ -192,24 +193,40 @@ impl Engine {
         Ok(())
     }
 
-    fn is_subscribed(&self, index: u32, name: &str) -> bool {
-        let subs = self.outlet.conns[index as usize].subs;
-        let topic = self.hub.topics.find(name);
-        topic.is_some_and(|topic| self.hub.subs.find(subs, topic).is_some())
+    fn judge_filter(&self, request: &TopicRequest<'_>) -> Result<(), Fault> {
+        if request.since.is_some() {
+            return Err((
+                ErrorCode::BadField,
+                "since is for one topic, not for a filter".into(),
+            ));
+        }
+        let most = self.settings.filters_max as usize;
+        let filters = &self.hub.filters;
+        if filters.len() >= most && filters.find(&request.topic).is_none() {
+            return Err((
+                ErrorCode::SubscriptionLimit,
+                format!("the shard holds {most} different filters, and no more (--max-filters)")
+                    .into(),
+            ));
+        }
+        Ok(())
     }
 
+    fn is_subscribed(&self, index: u32, name: &str) -> bool {
+        let subs = self.outlet.conns[index as usize].subs;
+        let source = self.hub.find_source(name);
+        source.is_some_and(|source| self.hub.subs.find(subs, source).is_some())
+    }
+
+    /// Pins what is asked for; the caller settles the hub when all of the command is.
     fn want(&mut self, request: &TopicRequest<'_>) -> Want {
         let options = &request.options;
-        let id = self.hub.pin(&request.topic);
-        let epoch = self.hub.epoch().clone();
-        let topic = &mut self.hub.topics[id];
-        let recovery = (request.since.as_ref())
-            .map(|since| Recovery::new(topic, &epoch, &since.epoch, since.seq));
-        if recovery.is_some() {
-            topic.begin_recovery();
-        }
+        let (source, recovery) = match topic::check_filter(&request.topic) {
+            Ok(true) => (Source::Filter(self.hub.pin_filter(&request.topic)), None),
+            _ => self.want_topic(request),
+        };
         Want {
-            topic: id,
+            source,
             options: SubOptions {
                 mode: options.mode.unwrap_or(Mode::All),
                 on_slow: options.on_slow.unwrap_or(OnSlow::Conflate),
@@ -222,11 +239,28 @@ impl Engine {
         }
     }
 
+    fn want_topic(&mut self, request: &TopicRequest<'_>) -> (Source, Option<Recovery>) {
+        let id = self.hub.pin(&request.topic);
+        let epoch = self.hub.epoch().clone();
+        let topic = &mut self.hub.topics[id];
+        let recovery = (request.since.as_ref())
+            .map(|since| Recovery::new(topic, &epoch, &since.epoch, since.seq));
+        if recovery.is_some() {
+            topic.begin_recovery();
+        }
+        (Source::Topic(id), recovery)
+    }
+
     /// Carries a command out at once if this shard knows all that it needs, else lets it wait for the owners.
     fn start(&mut self, index: u32, mut subscribe: Subscribe) {
-        let topics = &self.hub.topics;
-        let joining: Vec<TopicId> = (subscribe.wants.iter().map(|want| want.topic))
-            .filter(|topic| topics[*topic].stage == TopicStage::Joining)
+        let is_joining = |source: &Source| match source {
+            Source::Topic(id) => self.hub.topics[*id].stage == TopicStage::Joining,
+            Source::Filter(id) => {
+                matches!(self.hub.filters[*id].stage, FilterStage::Watching { .. })
+            }
+        };
+        let joining: Vec<Source> = (subscribe.wants.iter().map(|want| want.source))
+            .filter(is_joining)
             .collect();
         let is_open = |want: &Want| want.recovery.as_ref().is_some_and(Recovery::is_open);
         if joining.is_empty() && !subscribe.wants.iter().any(is_open) {
@@ -237,8 +271,11 @@ impl Engine {
         let key = self.subscribes.insert(subscribe) as u32;
         let cold = &mut self.outlet.conns[index as usize].cold;
         cold.get_or_insert_default().subscribes.push(key);
-        for topic in joining {
-            self.hub.topics[topic].wait(key);
+        for source in joining {
+            match source {
+                Source::Topic(id) => self.hub.topics[id].wait(key),
+                Source::Filter(id) => self.hub.filters[id].wait(key),
+            }
         }
         let asked = self.ask_missed(key);
         self.subscribes[key as usize].missing += asked;

@@ -17,7 +17,7 @@ use crate::hub::mail::{Mail, ShardId};
 pub(crate) const KEY: &str = "dGhlIHNhbXBsZSBub25jZQ==";
 
 /// What is [held](World::held) when nobody is there.
-pub(crate) const NOTHING: [usize; 9] = [0; 9];
+pub(crate) const NOTHING: [usize; 12] = [0; 12];
 
 /// Engines, their clients, and the time.
 pub(crate) struct World {
@@ -68,6 +68,7 @@ impl World {
             epoch: "e1".into(),
             topics_per_owner_max: settings.topics_max,
             kept_bytes_per_owner_max: settings.kept_bytes_max,
+            filter_topics_max: settings.filter_topics_max,
             history: settings.history.clone().into(),
         };
         let engine = |shard| Engine::new(ShardId(shard), charter.clone(), settings.clone(), 64);
@@ -302,6 +303,9 @@ impl World {
                 engine.marks.len(),
                 engine.marks.waits(),
                 engine.hub.policies.len(),
+                engine.hub.filters.len(),
+                engine.hub.filters.sets.len(),
+                engine.hub.owner.filter_count(),
             ];
             for (sum, part) in held.iter_mut().zip(parts) {
                 *sum += part;

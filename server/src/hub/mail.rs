@@ -4,11 +4,13 @@
 //! can always be resolved: owners stop taking requests while deliveries of theirs are refused, and for no other reason.
 //! Within a lane, mail from one shard to another keeps its order. Nothing is dropped.
 
+use std::num::NonZeroU32;
 use std::sync::Arc;
 
 use fanfare_wire::code::ErrorCode;
 use fanfare_wire::event::GapWhy;
 
+use super::filters::FilterId;
 use super::topics::TopicId;
 use super::update::{Payload, Update};
 use crate::ledger::Ledger;
@@ -23,7 +25,7 @@ pub struct TopicRef {
     /// Its place on the listening shard.
     pub topic: TopicId,
     /// Which of the topics that were ever in this place.
-    pub generation: u32,
+    pub generation: NonZeroU32,
 }
 
 /// Whom an answer goes to; only the asking engine understands the two numbers.
@@ -78,8 +80,21 @@ pub enum Request {
         topic: Arc<str>,
         /// The shard they were on.
         from: ShardId,
-        /// What that shard called it when it joined.
-        listener: TopicRef,
+    },
+    /// There are members of these filters now: send [`Delivery::Born`] for every topic that they cover, and from now on for
+    /// each that is first published to; then answer [`Delivery::Watched`]. To every owner.
+    Watch {
+        /// What the shard calls each, and its text.
+        filters: Arc<[(FilterId, Arc<str>)]>,
+        /// The shard they are on.
+        from: ShardId,
+    },
+    /// There are none any more. To every owner.
+    Unwatch {
+        /// Their texts.
+        filters: Arc<[Arc<str>]>,
+        /// The shard they were on.
+        from: ShardId,
     },
     /// Number this payload and send it to all who joined.
     Publish {
@@ -127,7 +142,7 @@ impl Request {
             | Request::Publish { topic, .. }
             | Request::Recover { topic, .. }
             | Request::Check { topic, .. } => topic,
-            Request::Census { .. } => "",
+            Request::Census { .. } | Request::Watch { .. } | Request::Unwatch { .. } => "",
         }
     }
 }
@@ -153,10 +168,24 @@ pub enum Delivery {
         /// The same in words.
         message: &'static str,
     },
-    /// The next update of a joined topic.
+    /// A topic that a filter of the shard covers. All later updates follow, by name.
+    Born {
+        /// The topic.
+        topic: Arc<str>,
+        /// Where the stream stands.
+        seq: u64,
+        /// The value of that seq.
+        last: Option<Arc<Update>>,
+    },
+    /// The answer to a watch: every topic that the filters cover has been told of.
+    Watched {
+        /// What the shard calls each, and how many topics it covers; `None`: more than may be, and it is not watched.
+        filters: Box<[(FilterId, Option<u32>)]>,
+    },
+    /// The next update of a topic that the shard joined, or was told of.
     Update {
-        /// The listening side.
-        listener: TopicRef,
+        /// The listening side; `None`: the one that has the update's topic.
+        listener: Option<TopicRef>,
         /// The value.
         update: Arc<Update>,
     },
@@ -236,13 +265,18 @@ impl Outgoing {
         self.touch(to).deliveries.push(delivery);
     }
 
+    /// Counts work as if it were so many letters: a tick that did much of it should be over, too.
+    pub fn weigh(&mut self, letters: usize) {
+        self.written += letters;
+    }
+
     /// How many letters wait, for all shards together.
     #[must_use]
     pub fn waiting(&self) -> usize {
         self.waiting
     }
 
-    /// How many letters were written in this tick.
+    /// How many letters were written in this tick, and what else was [weighed](Outgoing::weigh).
     #[must_use]
     pub fn written(&self) -> usize {
         self.written

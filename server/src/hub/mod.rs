@@ -3,26 +3,34 @@
 //! Every topic has one owner shard, chosen by a keyed hash of its name. The owner numbers the updates
 //! ([`owner`]); every shard with listeners keeps the members and the last value ([`topics`]). The two sides
 //! talk only by [`mail`], also when they are on the same shard, so there is one order of events and one code path.
+//! Members of a filter get the topics that it covers (`coverage.rs`).
 //!
 //! The hub knows members by number ([`MemberId`]) and never sees a connection, a socket or a clock.
 
+mod coverage;
+pub mod filters;
 pub mod frames;
 pub mod history;
 mod keys;
 pub mod mail;
+pub mod members;
 pub mod owner;
 pub mod policy;
+pub mod sets;
 pub mod subs;
 pub mod topics;
+pub mod trie;
 pub mod update;
+mod watches;
 
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
 
+use filters::Filters;
 use mail::{Outgoing, Request, ShardId, TopicRef};
 use owner::Owner;
 use policy::{Policies, SubOptions};
-use subs::{MemberId, SubId, SubList, Subs};
+use subs::{MemberId, Source, SubId, SubList, Subs};
 use topics::{Stage, TopicId, Topics};
 use update::Variant;
 
@@ -41,6 +49,8 @@ pub struct Charter {
     pub topics_per_owner_max: u32,
     /// Most bytes of values one owner keeps, last values and history together, as [`update::Update::charged_bytes`] counts.
     pub kept_bytes_per_owner_max: u64,
+    /// Most topics of the whole server that a filter may cover when it is subscribed to.
+    pub filter_topics_max: u32,
     /// How much history is kept of which topic.
     pub history: Arc<history::Rules>,
 }
@@ -65,6 +75,8 @@ pub struct Hub {
     pub owner: Owner,
     /// The topics this shard has listeners for.
     pub topics: Topics,
+    /// The filters its members subscribe to.
+    pub filters: Filters,
     /// All subscriptions of this shard's members.
     pub subs: Subs,
     /// What those subscriptions asked for beside the topic.
@@ -81,6 +93,7 @@ impl Hub {
             shard,
             owner: Owner::new(&charter),
             topics: Topics::default(),
+            filters: Filters::default(),
             subs: Subs::with_capacity(subs_expected),
             policies: Policies::default(),
             outgoing: Outgoing::new(charter.shards),
@@ -111,6 +124,7 @@ impl Hub {
     pub fn ledger(&self) -> Ledger {
         let mut ledger = Ledger::default();
         self.topics.count_into(&mut ledger);
+        self.filters.count_into(&mut ledger);
         self.subs.count_into(&mut ledger);
         self.policies.count_into(&mut ledger);
         self.owner.count_into(&mut ledger);
@@ -133,7 +147,11 @@ impl Hub {
     pub fn pin(&mut self, name: &str) -> TopicId {
         let id = match self.topics.find(name) {
             Some(id) => id,
-            None => self.topics.insert(name.into()),
+            None => {
+                let id = self.topics.insert(name.into());
+                self.topics[id].set = self.filters.enter_set(name);
+                id
+            }
         };
         let topic = &mut self.topics[id];
         topic.pins += 1;
@@ -161,18 +179,21 @@ impl Hub {
         self.leave_if_unused(id);
     }
 
-    /// Makes `member` a member of the live topic `id` and adds it to the member's list.
+    /// Makes `member` a member of a topic or filter that is live here, and adds it to the member's list.
     pub fn subscribe(
         &mut self,
         list: &mut SubList,
         member: MemberId,
-        id: TopicId,
+        source: Source,
         variant: Variant,
         options: SubOptions,
     ) -> SubId {
         let policy = self.policies.hold(options);
-        let topic = &mut self.topics[id];
-        let sub = self.subs.join(topic, list, member, id, variant, policy);
+        let members = match source {
+            Source::Topic(id) => &mut self.topics[id].members,
+            Source::Filter(id) => &mut self.filters[id].members,
+        };
+        let sub = (self.subs).join(members, list, member, source, variant, policy);
         if options.is_special() {
             self.set_special(sub, true);
         }
@@ -195,16 +216,26 @@ impl Hub {
 
     /// Makes fan-outs look at a subscription before they queue to it, or not.
     pub fn set_special(&mut self, sub: SubId, is_special: bool) {
-        let topic = &mut self.topics[self.subs[sub].topic];
-        self.subs.set_special(topic, sub, is_special);
+        let members = match self.subs[sub].source() {
+            Source::Topic(id) => &mut self.topics[id].members,
+            Source::Filter(id) => &mut self.filters[id].members,
+        };
+        self.subs.set_special(members, sub, is_special);
     }
 
-    /// Ends one subscription of the member that `list` belongs to.
+    /// Ends one subscription of the member that `list` belongs to; [`Hub::settle`] when all that end together have.
     pub fn unsubscribe(&mut self, list: &mut SubList, sub: SubId) {
-        let id = self.subs[sub].topic;
         self.policies.release(self.subs[sub].policy());
-        self.subs.leave(&mut self.topics[id], list, sub);
-        self.leave_if_unused(id);
+        match self.subs[sub].source() {
+            Source::Topic(id) => {
+                self.subs.leave(&mut self.topics[id].members, list, sub);
+                self.leave_if_unused(id);
+            }
+            Source::Filter(id) => {
+                self.subs.leave(&mut self.filters[id].members, list, sub);
+                self.note_idle(id);
+            }
+        }
     }
 
     /// Ends all subscriptions of a member that goes.
@@ -212,6 +243,7 @@ impl Hub {
         while let Some(sub) = list.first() {
             self.unsubscribe(list, sub);
         }
+        self.settle();
     }
 
     /// As owner: carries out a request, at `wall_us` microseconds since 1970.
@@ -229,20 +261,12 @@ impl Hub {
     }
 
     fn leave_if_unused(&mut self, id: TopicId) {
-        let topic = &self.topics[id];
-        if topic.pins > 0 || topic.member_count() > 0 {
+        if !self.topics[id].is_unused() {
             return;
         }
-        let topic = self.topics.remove(id);
-        let listener = TopicRef {
-            topic: id,
-            generation: topic.generation,
-        };
-        self.ask_owner(Request::Leave {
-            topic: topic.name,
-            from: self.shard,
-            listener,
-        });
+        let topic = self.topics.remove(id).name;
+        let from = self.shard;
+        self.ask_owner(Request::Leave { topic, from });
     }
 }
 
@@ -259,6 +283,7 @@ mod tests {
             epoch: "e1".into(),
             topics_per_owner_max: 10,
             kept_bytes_per_owner_max: 1 << 20,
+            filter_topics_max: 100,
             history: Arc::default(),
         };
         Hub::new(ShardId(0), charter, 0)
@@ -291,7 +316,7 @@ mod tests {
         hub.subscribe(
             &mut list,
             MemberId(3),
-            id,
+            Source::Topic(id),
             Variant::Json,
             SubOptions::default(),
         );

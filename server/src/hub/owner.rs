@@ -11,10 +11,13 @@ use fanfare_wire::event::GapWhy;
 use slab::Slab;
 
 use super::Charter;
+use super::filters::FilterId;
 use super::history::{Archive, Past, Rules};
 use super::keys::Keys;
 use super::mail::{Delivery, Missed, Most, Outgoing, Reply, Request, ShardId, TopicRef};
+use super::trie::Trie;
 use super::update::{Payload, Update};
+use super::watches::Watches;
 use crate::ledger::Ledger;
 
 const FULL: (ErrorCode, &str) = (
@@ -33,10 +36,13 @@ pub struct Owner {
     epoch: Arc<str>,
     topics_max: usize,
     kept_bytes_max: u64,
+    /// Most topics of this owner that one filter may cover when it is subscribed to.
+    filter_topics_max: u32,
     rules: Arc<Rules>,
     /// What the last values of all topics are charged.
     last_bytes: u64,
     archive: Archive,
+    watches: Watches,
     topics: Slab<Topic>,
     by_name: HashMap<Arc<str>, usize>,
     keys: Keys,
@@ -47,12 +53,33 @@ struct Topic {
     name: Arc<str>,
     seq: u64,
     last: Option<Arc<Update>>,
-    listeners: Vec<(ShardId, TopicRef)>,
+    /// Each shard once, and what it calls the topic; `None` = it has it by a filter, and is written to by name.
+    listeners: Vec<(ShardId, Option<TopicRef>)>,
     /// What is kept behind `last`; `None` where the rules keep nothing.
     past: Option<Box<Past>>,
 }
 
 const _: () = assert!(size_of::<Topic>() <= 64);
+const _: () = assert!(size_of::<(ShardId, Option<TopicRef>)>() <= 12);
+
+/// So many topics are compared with filters in the time that one letter takes.
+const COMPARED_A_LETTER: usize = 8;
+
+impl Topic {
+    /// Tells a shard of the topic, unless it has it.
+    fn tell_born(&mut self, to: ShardId, out: &mut Outgoing) {
+        if self.listeners.iter().any(|(shard, _)| *shard == to) {
+            return;
+        }
+        self.listeners.push((to, None));
+        let born = Delivery::Born {
+            topic: self.name.clone(),
+            seq: self.seq,
+            last: self.last.clone(),
+        };
+        out.deliver(to, born);
+    }
+}
 
 impl Owner {
     /// An owner without topics.
@@ -65,6 +92,9 @@ impl Owner {
             rules: charter.history.clone(),
             last_bytes: 0,
             archive: Archive::default(),
+            watches: Watches::default(),
+            // Names are spread evenly, but not exactly.
+            filter_topics_max: 2 * charter.filter_topics_max.div_ceil(charter.shards.into()) + 32,
             topics: Slab::new(),
             by_name: HashMap::new(),
             keys: Keys::default(),
@@ -77,6 +107,19 @@ impl Owner {
         self.topics.len()
     }
 
+    /// How many listening sides its topics have, on all shards.
+    #[must_use]
+    pub fn listener_count(&self) -> usize {
+        let listeners = self.topics.iter().map(|(_, topic)| topic.listeners.len());
+        listeners.sum()
+    }
+
+    /// How many different filters it has been told of.
+    #[must_use]
+    pub fn filter_count(&self) -> usize {
+        self.watches.len()
+    }
+
     /// The epoch of its topics.
     #[must_use]
     pub fn epoch(&self) -> &Arc<str> {
@@ -85,7 +128,7 @@ impl Owner {
 
     pub(super) fn count_into(&self, ledger: &mut Ledger) {
         for (_, topic) in &self.topics {
-            let listeners = topic.listeners.capacity() * size_of::<(ShardId, TopicRef)>();
+            let listeners = topic.listeners.capacity() * size_of::<(ShardId, Option<TopicRef>)>();
             let past = topic.past.as_ref().map_or(0, |_| size_of::<Past>());
             let entry =
                 size_of::<Topic>() + past + size_of::<(Arc<str>, usize)>() + topic.name.len();
@@ -94,7 +137,7 @@ impl Owner {
         }
         let (values, records) = self.archive.held_bytes();
         ledger.history_bytes += values;
-        ledger.topic_bytes += records + self.keys.held_bytes();
+        ledger.topic_bytes += records + self.keys.held_bytes() + self.watches.held_bytes();
     }
 
     /// Carries out one request; answers and updates are written to `out`.
@@ -105,11 +148,13 @@ impl Owner {
                 from,
                 listener,
             } => self.join(topic, from, listener, out),
-            Request::Leave {
-                topic,
-                from,
-                listener,
-            } => self.leave(&topic, from, listener),
+            Request::Leave { topic, from } => self.leave(&topic, from),
+            Request::Watch { filters, from } => self.watch(&filters, from, out),
+            Request::Unwatch { filters, from } => {
+                for name in filters.iter() {
+                    self.watches.remove(name, from);
+                }
+            }
             Request::Publish {
                 topic,
                 payload,
@@ -167,7 +212,11 @@ impl Owner {
             );
         };
         let topic = &mut self.topics[index];
-        topic.listeners.push((from, listener));
+        // It may have the topic by a filter already; then it will know that it does.
+        match topic.listeners.iter_mut().find(|(shard, _)| *shard == from) {
+            Some((_, by_name)) => *by_name = Some(listener),
+            None => topic.listeners.push((from, Some(listener))),
+        }
         out.deliver(
             from,
             Delivery::Joined {
@@ -178,18 +227,55 @@ impl Owner {
         );
     }
 
-    fn leave(&mut self, name: &str, from: ShardId, listener: TopicRef) {
+    fn leave(&mut self, name: &str, from: ShardId) {
         // A join that was refused is left too; then there is nothing to do.
         let Some(&index) = self.by_name.get(name) else {
             return;
         };
         let topic = &mut self.topics[index];
-        topic.listeners.retain(|entry| *entry != (from, listener));
+        topic.listeners.retain(|(shard, _)| *shard != from);
         // A topic that never said anything has no sequence to remember.
         if topic.listeners.is_empty() && topic.seq == 0 {
             let topic = self.topics.remove(index);
             self.by_name.remove(&topic.name);
         }
+    }
+
+    /// Tells `from` of every topic that `filters` cover, as far as it does not have it, and of those to come.
+    fn watch(&mut self, filters: &[(FilterId, Arc<str>)], from: ShardId, out: &mut Outgoing) {
+        let (mut trie, mut covering) = (Trie::default(), Vec::new());
+        for (place, (_, name)) in filters.iter().enumerate() {
+            trie.insert(name, FilterId(place as u32));
+        }
+        let mut counts = vec![0; filters.len()];
+        let mut covered = Vec::new();
+        out.weigh(self.topics.len() / COMPARED_A_LETTER);
+        for (index, topic) in self.topics.iter().filter(|(_, topic)| topic.seq > 0) {
+            covering.clear();
+            trie.covering(&topic.name, &mut covering);
+            for FilterId(place) in &covering {
+                let count = &mut counts[*place as usize];
+                *count += 1;
+                if *count <= self.filter_topics_max {
+                    covered.push((index, *place as usize));
+                }
+            }
+        }
+        let is_accepted = |place: usize| counts[place] <= self.filter_topics_max;
+        for (place, (_, name)) in filters.iter().enumerate() {
+            if is_accepted(place) {
+                self.watches.add(name, from);
+            }
+        }
+        for (index, _) in covered.into_iter().filter(|(_, place)| is_accepted(*place)) {
+            self.topics[index].tell_born(from, out);
+        }
+        let answers = filters.iter().zip(&counts);
+        let answer = |((id, _), count): (&(FilterId, _), &u32)| {
+            (*id, (*count <= self.filter_topics_max).then_some(*count))
+        };
+        let filters = answers.map(answer).collect();
+        out.deliver(from, Delivery::Watched { filters });
     }
 
     fn publish(
@@ -206,6 +292,11 @@ impl Owner {
         self.judge_room(&name, &payload)?;
         let index = self.find_or_make(name).ok_or(FULL)?;
         let topic = &mut self.topics[index];
+        if topic.seq == 0 {
+            for shard in self.watches.interested(&topic.name) {
+                topic.tell_born(shard, out);
+            }
+        }
         topic.seq += 1;
         let seq = topic.seq;
         let update = Arc::new(Update::new(topic.name.clone(), seq, wall_us, payload));
@@ -334,6 +425,7 @@ mod tests {
             epoch: "e1".into(),
             topics_per_owner_max: topics_max,
             kept_bytes_per_owner_max: kept_bytes_max,
+            filter_topics_max: 100,
             history: rules.into(),
         };
         (Owner::new(&charter), Outgoing::new(1))

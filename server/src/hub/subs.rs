@@ -2,8 +2,10 @@
 
 use std::ops::{Index, IndexMut};
 
+use super::filters::FilterId;
+use super::members::{Member, Members};
 use super::policy::PolicyId;
-use super::topics::{Member, Topic, TopicId};
+use super::topics::TopicId;
 use super::update::Variant;
 use crate::ledger::Ledger;
 
@@ -21,12 +23,12 @@ pub struct SubId(pub u32);
 #[derive(Clone, Copy, Debug)]
 pub struct Sub {
     /// To what. In a free record: unused.
-    pub topic: TopicId,
+    source: Packed,
     /// By whom.
     pub member: MemberId,
     /// What it gets, and how.
     terms: Terms,
-    /// Place in the topic's column.
+    /// Place in the source's column.
     slot: u32,
     /// Next of the same member; in a free record, the next free one.
     next: u32,
@@ -50,7 +52,47 @@ impl Terms {
     }
 }
 
+/// What a subscription is to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Source {
+    /// One topic.
+    Topic(TopicId),
+    /// All topics that a filter covers, now and later.
+    Filter(FilterId),
+}
+
+/// A source in 4 bytes: the top bit says that it is a filter.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Packed(u32);
+
+impl Packed {
+    const FILTER: u32 = 1 << 31;
+}
+
+impl From<Source> for Packed {
+    fn from(source: Source) -> Packed {
+        match source {
+            Source::Topic(id) => {
+                debug_assert!(id.0 & Packed::FILTER == 0, "topics are fewer than 2^31");
+                Packed(id.0)
+            }
+            Source::Filter(id) => Packed(id.0 | Packed::FILTER),
+        }
+    }
+}
+
 impl Sub {
+    /// To what it is.
+    #[must_use]
+    pub fn source(&self) -> Source {
+        let Packed(packed) = self.source;
+        if packed & Packed::FILTER == 0 {
+            Source::Topic(TopicId(packed))
+        } else {
+            Source::Filter(FilterId(packed & !Packed::FILTER))
+        }
+    }
+
     /// What the subscriber gets around a payload.
     #[must_use]
     pub fn variant(&self) -> Variant {
@@ -146,18 +188,19 @@ impl Subs {
         })
     }
 
-    /// The member's subscription to `topic`, if it has one. Walks the member's list.
+    /// The member's subscription to `source`, if it has one. Walks the member's list.
     #[must_use]
-    pub fn find(&self, list: SubList, topic: TopicId) -> Option<SubId> {
-        self.of(list).find(|sub| self[*sub].topic == topic)
+    pub fn find(&self, list: SubList, source: Source) -> Option<SubId> {
+        let packed = Packed::from(source);
+        self.of(list).find(|sub| self[*sub].source == packed)
     }
 
     pub(super) fn join(
         &mut self,
-        topic: &mut Topic,
+        members: &mut Members,
         list: &mut SubList,
         member: MemberId,
-        id: TopicId,
+        source: Source,
         variant: Variant,
         policy: PolicyId,
     ) -> SubId {
@@ -166,9 +209,9 @@ impl Subs {
         } else {
             self.free
         });
-        let slot = topic.add(variant, Member::new(member, sub, false));
+        let slot = members.add(variant, Member::new(member, sub, false));
         let record = Sub {
-            topic: id,
+            source: source.into(),
             member,
             terms: Terms::new(variant, policy),
             slot,
@@ -185,9 +228,9 @@ impl Subs {
         sub
     }
 
-    pub(super) fn leave(&mut self, topic: &mut Topic, list: &mut SubList, sub: SubId) {
+    pub(super) fn leave(&mut self, members: &mut Members, list: &mut SubList, sub: SubId) {
         let record = self[sub];
-        if let Some(moved) = topic.remove(record.variant(), record.slot, sub) {
+        if let Some(moved) = members.remove(record.variant(), record.slot, sub) {
             self[moved].slot = record.slot;
         }
         self.unchain(list, sub, record.next);
@@ -208,9 +251,9 @@ impl Subs {
     }
 
     /// Makes fan-outs look at the subscription before they queue to it, or not.
-    pub(super) fn set_special(&self, topic: &mut Topic, sub: SubId, is_special: bool) {
+    pub(super) fn set_special(&self, members: &mut Members, sub: SubId, is_special: bool) {
         let record = &self[sub];
-        topic.set_special(record.variant(), record.slot, sub, is_special);
+        members.set_special(record.variant(), record.slot, sub, is_special);
     }
 
     fn unchain(&mut self, list: &mut SubList, sub: SubId, next: u32) {

@@ -1,54 +1,21 @@
 //! The listening side of topics: members by variant, the last value, and where the stream stands here.
 
 use std::collections::HashMap;
+use std::num::NonZeroU32;
 use std::ops::{Index, IndexMut};
 use std::sync::Arc;
 
 use slab::Slab;
 
 use super::mail::Most;
-use super::subs::{MemberId, SubId};
-use super::update::{Update, VARIANTS, Variant};
+use super::members::Members;
+use super::sets::SetId;
+use super::update::Update;
 use crate::ledger::Ledger;
 
 /// A topic's place on its listening shard.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct TopicId(pub u32);
-
-/// One member of a topic, 8 bytes: the fan-out reads only this column and the members' records.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Member {
-    /// Who.
-    pub member: MemberId,
-    /// By which subscription, and in the top bit whether it must be looked at.
-    tagged: u32,
-}
-
-const SPECIAL: u32 = 1 << 31;
-
-impl Member {
-    /// A member by a subscription; a special one is not served without looking at its options.
-    #[must_use]
-    pub fn new(member: MemberId, sub: SubId, is_special: bool) -> Member {
-        debug_assert!(sub.0 & SPECIAL == 0, "subscriptions are fewer than 2^31");
-        Member {
-            member,
-            tagged: sub.0 | if is_special { SPECIAL } else { 0 },
-        }
-    }
-
-    /// By which subscription.
-    #[must_use]
-    pub fn sub(self) -> SubId {
-        SubId(self.tagged & !SPECIAL)
-    }
-
-    /// Whether the subscription's options must be looked at before it is served.
-    #[must_use]
-    pub fn is_special(self) -> bool {
-        self.tagged & SPECIAL != 0
-    }
-}
 
 /// Whether the owner's stream has begun.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -69,7 +36,7 @@ pub struct Topic {
     /// Its name.
     pub name: Arc<str>,
     /// Tells it from earlier topics in the same place.
-    pub generation: u32,
+    pub generation: NonZeroU32,
     /// Whether the stream has begun.
     pub stage: Stage,
     /// The last seq that passed here.
@@ -80,7 +47,10 @@ pub struct Topic {
     pub pins: u32,
     /// What only a topic with unfinished subscribe commands has.
     pending: Option<Box<Pending>>,
-    members: [Vec<Member>; VARIANTS],
+    /// Whom its updates go to by name; others have it by a filter.
+    pub members: Members,
+    /// The filters of this shard that cover it.
+    pub set: SetId,
 }
 
 /// What unfinished subscribe commands need of a topic.
@@ -99,6 +69,12 @@ struct Pending {
 const _: () = assert!(size_of::<Topic>() <= 104);
 
 impl Topic {
+    /// Whether nothing holds it here.
+    #[must_use]
+    pub fn is_unused(&self) -> bool {
+        self.pins == 0 && self.members.is_empty() && self.set == SetId::NONE
+    }
+
     /// A subscribe command waits for the stream to begin.
     pub fn wait(&mut self, command: u32) {
         let pending = self.pending.get_or_insert_default();
@@ -160,53 +136,6 @@ impl Topic {
         let wanted = usize::try_from(self.seq.checked_sub(seq)?).ok()?;
         tail.len().checked_sub(wanted).map(|from| &tail[from..])
     }
-
-    /// The members that get `variant`.
-    #[must_use]
-    pub fn members(&self, variant: Variant) -> &[Member] {
-        &self.members[variant as usize]
-    }
-
-    /// How many members there are, of all variants.
-    #[must_use]
-    pub fn member_count(&self) -> usize {
-        self.members.iter().map(Vec::len).sum()
-    }
-
-    /// Adds a member and returns its place in the column.
-    pub(super) fn add(&mut self, variant: Variant, member: Member) -> u32 {
-        let column = &mut self.members[variant as usize];
-        column.push(member);
-        (column.len() - 1) as u32
-    }
-
-    /// Removes the member at `slot`; returns the subscription that took its place, if one had to move.
-    pub(super) fn remove(&mut self, variant: Variant, slot: u32, sub: SubId) -> Option<SubId> {
-        let column = &mut self.members[variant as usize];
-        let gone = column.swap_remove(slot as usize);
-        debug_assert_eq!(
-            gone.sub(),
-            sub,
-            "the member we remove is where its back-pointer says"
-        );
-        // A topic that was once large gives its column back when it has become small.
-        if column.capacity() > 64 && column.len() * 4 < column.capacity() {
-            column.shrink_to(column.len() * 2);
-        }
-        column.get(slot as usize).map(|moved| moved.sub())
-    }
-
-    pub(super) fn set_special(
-        &mut self,
-        variant: Variant,
-        slot: u32,
-        sub: SubId,
-        is_special: bool,
-    ) {
-        let entry = &mut self.members[variant as usize][slot as usize];
-        debug_assert_eq!(entry.sub(), sub, "the back-pointer names the member");
-        *entry = Member::new(entry.member, sub, is_special);
-    }
 }
 
 /// All topics that one shard listens to.
@@ -230,6 +159,18 @@ impl Topics {
         self.topics.get(id.0 as usize)
     }
 
+    /// All of them, with their places.
+    pub fn iter(&self) -> impl Iterator<Item = (TopicId, &Topic)> {
+        let place = |(index, topic)| (TopicId(index as u32), topic);
+        self.topics.iter().map(place)
+    }
+
+    /// The same, to be changed.
+    pub(super) fn iter_mut(&mut self) -> impl Iterator<Item = (TopicId, &mut Topic)> {
+        let place = |(index, topic)| (TopicId(index as u32), topic);
+        self.topics.iter_mut().map(place)
+    }
+
     /// How many there are.
     #[must_use]
     pub fn len(&self) -> usize {
@@ -245,10 +186,7 @@ impl Topics {
     pub(super) fn count_into(&self, ledger: &mut Ledger) {
         ledger.topics += self.topics.len() as u64;
         for (_, topic) in &self.topics {
-            let used: usize = topic.members.iter().map(Vec::len).sum();
-            let held: usize = topic.members.iter().map(Vec::capacity).sum();
-            ledger.subscription_bytes += (used * size_of::<Member>()) as u64;
-            ledger.spare_bytes += ((held - used) * size_of::<Member>()) as u64;
+            topic.members.count_into(ledger);
             // Twice in the table by name: the key's pointer, and the entry.
             let entry = size_of::<Topic>() + size_of::<(Arc<str>, TopicId)>() + topic.name.len();
             let pending = topic.pending.as_ref().map_or(0, |pending| {
@@ -262,16 +200,17 @@ impl Topics {
 
     /// Makes the listening side of a topic that has none.
     pub fn insert(&mut self, name: Arc<str>) -> TopicId {
-        self.generation = self.generation.wrapping_add(1);
+        self.generation = self.generation.wrapping_add(1).max(1);
         let topic = Topic {
             name: name.clone(),
-            generation: self.generation,
+            generation: NonZeroU32::new(self.generation).unwrap_or(NonZeroU32::MIN),
             stage: Stage::New,
             seq: 0,
             last: None,
             pins: 0,
             pending: None,
-            members: Default::default(),
+            members: Members::default(),
+            set: SetId::NONE,
         };
         let id = TopicId(self.topics.insert(topic) as u32);
         self.by_name.insert(name, id);

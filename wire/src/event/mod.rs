@@ -82,6 +82,20 @@ pub struct Hello<'a> {
     pub commands_per_s: u32,
 }
 
+/// One line of the answer to a `subscribe`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Granted<'a> {
+    /// A topic, and where it stands.
+    Topic(SubscribedTopic<'a>),
+    /// A filter.
+    Filter {
+        /// Its text.
+        filter: &'a str,
+        /// How many topics it covers now.
+        matched: u64,
+    },
+}
+
 /// One topic in the answer to a `subscribe`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SubscribedTopic<'a> {

@@ -158,19 +158,21 @@ pub struct HelloRead<'a> {
     pub commands_per_s: u32,
 }
 
-/// One topic in the answer to a `subscribe`. Fields as in [`super::SubscribedTopic`].
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+/// One topic or filter in the answer to a `subscribe`. Fields as in [`super::SubscribedTopic`].
+#[derive(Clone, Debug, PartialEq, Eq)]
 #[allow(missing_docs)]
 pub struct SubscribedTopicRead<'a> {
-    #[serde(borrow)]
     pub topic: Cow<'a, str>,
-    #[serde(borrow)]
+    /// Empty for a filter.
     pub epoch: Cow<'a, str>,
+    /// 0 for a filter.
     pub seq: u64,
     pub alias: Option<u32>,
     pub recovered: Option<RecoveredRead>,
     /// History frames that follow, if `recovered` is full.
     pub count: Option<u64>,
+    /// For a filter, and for no topic: how many topics it covers.
+    pub matched: Option<u64>,
 }
 
 /// Whether what was missed will be delivered.

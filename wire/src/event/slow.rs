@@ -9,7 +9,7 @@ use serde::Deserialize;
 use serde::de::Error as _;
 use serde_json::value::RawValue;
 
-use super::read::{Data, Event, EventError, Fault, HelloRead};
+use super::read::{Data, Event, EventError, Fault, HelloRead, RecoveredRead, SubscribedTopicRead};
 use super::{DataKind, Encoding, GapWhy, SkipWhy};
 use crate::command::Id;
 
@@ -201,6 +201,41 @@ fn data(kind: DataKind, raw: RawData<'_>) -> Result<Data<'_>, EventError> {
         encoding,
         data: raw.data.get(),
     })
+}
+
+/// A line of `subscribed`: a topic, or with `matched` a filter.
+#[derive(Deserialize)]
+struct Line<'a> {
+    #[serde(borrow)]
+    topic: Cow<'a, str>,
+    #[serde(borrow)]
+    epoch: Option<Cow<'a, str>>,
+    seq: Option<u64>,
+    alias: Option<u32>,
+    recovered: Option<RecoveredRead>,
+    count: Option<u64>,
+    matched: Option<u64>,
+}
+
+impl<'de: 'a, 'a> Deserialize<'de> for SubscribedTopicRead<'a> {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let line = Line::deserialize(deserializer)?;
+        if line.matched.is_none() && line.epoch.is_none() {
+            return Err(D::Error::missing_field("epoch"));
+        }
+        if line.matched.is_none() && line.seq.is_none() {
+            return Err(D::Error::missing_field("seq"));
+        }
+        Ok(Self {
+            topic: line.topic,
+            epoch: line.epoch.unwrap_or_default(),
+            seq: line.seq.unwrap_or_default(),
+            alias: line.alias,
+            recovered: line.recovered,
+            count: line.count,
+            matched: line.matched,
+        })
+    }
 }
 
 /// `ok`, which says nothing but whose answer it is.

@@ -4,7 +4,7 @@
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
-use super::{DataKind, Encoding, GapWhy, Hello, Recovered, SkipWhy, SubscribedTopic, TopicFault};
+use super::{DataKind, Encoding, GapWhy, Granted, Hello, Recovered, SkipWhy, TopicFault};
 use crate::code::ErrorCode;
 use crate::command::{Id, Options};
 use crate::json::{put_escaped, put_i64, put_string, put_u64};
@@ -129,12 +129,21 @@ pub fn put_gap(out: &mut Vec<u8>, topic: &str, from: u64, why: GapWhy, epoch: &s
 pub fn put_subscribed<'t>(
     out: &mut Vec<u8>,
     id: Option<Id<'_>>,
-    topics: impl Iterator<Item = SubscribedTopic<'t>>,
+    lines: impl Iterator<Item = Granted<'t>>,
     errors: &[TopicFault<'_>],
 ) {
     begin(out, "subscribed");
     put_id(out, id);
-    list(out, "topics", topics, |out, topic| {
+    list(out, "topics", lines, |out, line| {
+        let topic = match line {
+            Granted::Topic(topic) => topic,
+            Granted::Filter { filter, matched } => {
+                out.extend_from_slice(br#"{"topic":"#);
+                put_string(out, filter);
+                unsigned(out, "matched", matched);
+                return end(out);
+            }
+        };
         put_position(out, '{', topic.topic, topic.epoch, topic.seq);
         if let Some(alias) = topic.alias {
             unsigned(out, "alias", u64::from(alias));

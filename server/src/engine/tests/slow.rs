@@ -360,7 +360,9 @@ fn options_change_while_a_mark_waits_and_no_seq_is_lost() {
         "plain again"
     );
     let id = world.engines[0].hub.topics.find("a").unwrap();
-    let members = world.engines[0].hub.topics[id].members(crate::hub::update::Variant::Json);
+    let members = world.engines[0].hub.topics[id]
+        .members
+        .of(crate::hub::update::Variant::Json);
     assert!(!members[0].is_special());
     assert!(world.engines[0].hub.policies.is_empty());
 }

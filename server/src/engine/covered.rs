@@ -1,0 +1,128 @@
+//! What a subscriber gets when it subscribes to filters: how many topics each covers, and the last value of every topic that
+//! it did not have before.
+//!
+//! By then all owners have told of the topics that the filters cover, so both are found on this shard, in one walk over its topics for
+//! all filters of a command. A last value that has no room in the outbox waits as a mark, like an update for a slow reader.
+
+use std::collections::{HashMap, HashSet};
+
+use fanfare_wire::command::OnSlow;
+use fanfare_wire::event::DataKind;
+
+use super::Engine;
+use super::outbox::FRAME_CHARGE_BYTES;
+use crate::hub::filters::FilterId;
+use crate::hub::policy::SubOptions;
+use crate::hub::subs::{MemberId, Source, SubId};
+use crate::hub::topics::TopicId;
+
+/// A filter that the connection did not have.
+pub(super) struct NewFilter {
+    pub(super) filter: FilterId,
+    pub(super) options: SubOptions,
+    pub(super) snapshot: bool,
+}
+
+/// A topic that the connection did not have, and the subscription that it comes by.
+pub(super) struct Newcomer {
+    topic: TopicId,
+    sub: SubId,
+}
+
+impl Engine {
+    /// How many topics with a value each of `filters` covers.
+    pub(super) fn count_matched(
+        &self,
+        filters: impl Iterator<Item = FilterId>,
+    ) -> HashMap<FilterId, u64> {
+        let mut matched: HashMap<FilterId, u64> = filters.map(|id| (id, 0)).collect();
+        if matched.is_empty() {
+            return matched;
+        }
+        let sets = &self.hub.filters.sets;
+        let mut topics = vec![0; sets.index_end()];
+        for (_, topic) in self.hub.topics.iter() {
+            if let Some(count) = topics.get_mut(topic.set.index()) {
+                *count += u64::from(topic.seq > 0);
+            }
+        }
+        for (set, content) in sets.iter() {
+            for id in content {
+                if let Some(count) = matched.get_mut(id) {
+                    *count += topics[set.index()];
+                }
+            }
+        }
+        matched
+    }
+
+    /// Makes the connection a member of new filters. Returns the topics that it now has and did not have before, if their
+    /// last value is wanted.
+    pub(super) fn join_filters(&mut self, index: u32, new: &[NewFilter]) -> Vec<Newcomer> {
+        if new.is_empty() {
+            return Vec::new();
+        }
+        let mut by_name = HashSet::new();
+        let mut old = HashSet::new();
+        for sub in self.hub.subs.of(self.outlet.conns[index as usize].subs) {
+            match self.hub.subs[sub].source() {
+                Source::Topic(id) => by_name.insert(id),
+                Source::Filter(id) => old.insert(id),
+            };
+        }
+        let mut subs = HashMap::new();
+        for one in new {
+            // A command may name a filter twice.
+            if !subs.contains_key(&one.filter) {
+                let sub = self.join_filter(index, one);
+                subs.insert(one.filter, one.snapshot.then_some(sub));
+            }
+        }
+        self.take_over_marks(index);
+        let sets = &self.hub.filters.sets;
+        let mut by_set = vec![None; sets.index_end()];
+        for (set, content) in sets.iter() {
+            if !content.iter().any(|id| old.contains(id)) {
+                // The most specific of the new ones decides whether a snapshot is wanted.
+                let first = content.iter().find_map(|id| subs.get(id));
+                by_set[set.index()] = first.copied().flatten();
+            }
+        }
+        let newcomer = |(id, set): (TopicId, usize)| {
+            let sub = by_set.get(set).copied().flatten()?;
+            (!by_name.contains(&id)).then_some(Newcomer { topic: id, sub })
+        };
+        (self.hub.topics.iter())
+            .filter(|(_, topic)| topic.last.is_some())
+            .map(|(id, topic)| (id, topic.set.index()))
+            .filter_map(newcomer)
+            .collect()
+    }
+
+    fn join_filter(&mut self, index: u32, new: &NewFilter) -> SubId {
+        self.prepare_for(index, new.options);
+        let conn = &mut self.outlet.conns[index as usize];
+        let (member, variant) = (MemberId(index), conn.door.variant());
+        let source = Source::Filter(new.filter);
+        (self.hub).subscribe(&mut conn.subs, member, source, variant, new.options)
+    }
+
+    /// Sends the last values of topics that came by filters, as far as there is room; the others wait.
+    pub(super) fn open_filters(&mut self, index: u32, newcomers: &[Newcomer]) {
+        let variant = self.outlet.conns[index as usize].door.variant();
+        let mut is_full = false;
+        for Newcomer { topic, sub } in newcomers {
+            let Some(last) = self.hub.topics[*topic].last.clone() else {
+                continue;
+            };
+            let frame_bytes = last.frame(variant, DataKind::Snapshot).len() as u32;
+            is_full |= self.outlet.room_bytes(index) < frame_bytes + FRAME_CHARGE_BYTES;
+            if is_full && self.hub.options(*sub).on_slow == OnSlow::Conflate {
+                self.hold_snapshot(index, *topic, *sub, last.seq);
+            } else {
+                let kind = DataKind::Snapshot;
+                self.outlet.push_data(index, &last, variant, kind);
+            }
+        }
+    }
+}

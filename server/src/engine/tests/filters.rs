@@ -1,0 +1,439 @@
+//! Filters: what they cover, from when on, and that nothing is delivered twice.
+
+use super::{publish, seqs, world};
+use crate::engine::settings::Settings;
+use crate::engine::testing::{NOTHING, World};
+
+/// What a client heard of one topic, in order: the kind and the seq of each frame.
+fn of(texts: &[String], topic: &str) -> Vec<(String, u64)> {
+    let named = format!(r#","topic":"{topic}","#);
+    let frame = |text: &String| {
+        let kind = text.split('"').nth(3)?.to_owned();
+        let seq = text.split(r#""seq":"#).nth(1)?;
+        Some((kind, seq.split(',').next()?.parse().ok()?))
+    };
+    texts
+        .iter()
+        .filter(|text| text.contains(&named))
+        .filter_map(frame)
+        .collect()
+}
+
+fn frames(expected: &[(&str, u64)]) -> Vec<(String, u64)> {
+    expected
+        .iter()
+        .map(|(kind, seq)| ((*kind).to_owned(), *seq))
+        .collect()
+}
+
+fn subscribe(world: &mut World, client: usize, topics: &str) -> Vec<String> {
+    world.say(
+        client,
+        &format!(r#"{{"action":"subscribe","topics":[{topics}]}}"#),
+    );
+    world.texts(client)
+}
+
+#[test]
+fn a_filter_brings_the_topics_that_are_there_and_those_that_are_born_later() {
+    for shard in 0..3 {
+        let mut world = world();
+        let publisher = world.connect_ws(1);
+        for topic in ["px.a", "px.b", "px.c.d", "news.a"] {
+            publish(&mut world, publisher, topic, 2);
+        }
+        let client = world.connect_ws(shard);
+        let texts = subscribe(&mut world, client, r#""px.*""#);
+        assert_eq!(
+            texts[0],
+            r#"{"type":"subscribed","topics":[{"topic":"px.*","matched":2}]}"#
+        );
+        assert_eq!(seqs(&texts, "snapshot"), [2, 2]);
+        for topic in ["px.a", "px.e", "px.c.d", "px.f", "news.b"] {
+            publish(&mut world, publisher, topic, 1);
+        }
+        let texts = world.texts(client);
+        assert_eq!(texts.len(), 3, "{texts:?}");
+        assert_eq!(of(&texts, "px.a"), frames(&[("update", 3)]));
+        assert_eq!(of(&texts, "px.e"), frames(&[("update", 1)]));
+        assert_eq!(of(&texts, "px.f"), frames(&[("update", 1)]));
+    }
+}
+
+#[test]
+fn a_topic_born_while_the_filter_is_on_its_way_is_neither_lost_nor_repeated() {
+    // Its owner hears of the filter before or after the topic is born; either way nothing is missed.
+    for late_owner in 0..3 {
+        for first in [0, 2] {
+            let mut world = world();
+            let publisher = world.connect_ws(late_owner);
+            let topic = world.topic_of("px.", late_owner);
+            publish(&mut world, publisher, &topic, first);
+            let client = world.connect_ws((late_owner + 1) % 3);
+            let on = (late_owner + 1) % 3;
+            world.mail_held = vec![(on, late_owner)];
+            assert!(subscribe(&mut world, client, r#""px.>""#).is_empty());
+            publish(&mut world, publisher, &topic, 1);
+            // The question has arrived, the answers are held back.
+            world.mail_held = vec![(late_owner, on)];
+            world.settle();
+            publish(&mut world, publisher, &topic, 2);
+            assert!(world.texts(client).is_empty());
+            world.mail_held.clear();
+            world.settle();
+            publish(&mut world, publisher, &topic, 1);
+            let texts = world.texts(client);
+            assert!(texts[0].contains(r#""matched":1"#), "{texts:?}");
+            let heard = of(&texts, &topic);
+            let seqs: Vec<u64> = heard.iter().map(|(_, seq)| *seq).collect();
+            let (asked_at, last) = (first as u64 + 1, first as u64 + 4);
+            assert_eq!(heard[0], ("snapshot".into(), asked_at), "{texts:?}");
+            assert!(seqs.into_iter().eq(asked_at..=last), "{texts:?}");
+        }
+    }
+}
+
+#[test]
+fn a_join_and_a_birth_that_cross_each_other_make_one_stream() {
+    for topic_first in [false, true] {
+        let mut world = world();
+        let publisher = world.connect_ws(2);
+        let topic = world.topic_of("px.", 2);
+        publish(&mut world, publisher, &topic, 1);
+        let client = world.connect_ws(0);
+        let other = world.connect_ws(0);
+        world.mail_stopped = true;
+        let (first, second) = if topic_first {
+            (format!("\"{topic}\""), "\"px.>\"".to_owned())
+        } else {
+            ("\"px.>\"".to_owned(), format!("\"{topic}\""))
+        };
+        subscribe(&mut world, client, &first);
+        subscribe(&mut world, other, &second);
+        publish(&mut world, publisher, &topic, 1);
+        world.mail_stopped = false;
+        world.settle();
+        publish(&mut world, publisher, &topic, 2);
+        for one in [client, other] {
+            let texts = world.texts(one);
+            let seqs: Vec<u64> = of(&texts, &topic).iter().map(|(_, seq)| *seq).collect();
+            assert_eq!(seqs, [2, 3, 4], "{texts:?}");
+        }
+    }
+}
+
+#[test]
+fn what_several_subscriptions_cover_is_delivered_once() {
+    let mut world = world();
+    let publisher = world.connect_ws(1);
+    publish(&mut world, publisher, "px.fx.eur", 1);
+    let client = world.connect_ws(0);
+    let bystander = world.connect_ws(0);
+    subscribe(&mut world, bystander, r#""px.>""#);
+    let texts = subscribe(
+        &mut world,
+        client,
+        r#""px.>","px.fx.*","*.fx.eur","px.fx.eur","px.fx.*""#,
+    );
+    assert_eq!(seqs(&texts, "snapshot"), [1], "{texts:?}");
+    publish(&mut world, publisher, "px.fx.eur", 2);
+    publish(&mut world, publisher, "px.fx.usd", 1);
+    let texts = world.texts(client);
+    assert_eq!(
+        of(&texts, "px.fx.eur"),
+        frames(&[("update", 2), ("update", 3)])
+    );
+    assert_eq!(of(&texts, "px.fx.usd"), frames(&[("update", 1)]));
+    assert_eq!(world.texts(bystander).len(), 3);
+    // What it has already begins no second time, whatever it asks for in addition.
+    let texts = subscribe(&mut world, client, r#""*.>","px.fx.usd""#);
+    assert_eq!(texts.len(), 1, "{texts:?}");
+    let raw = world.connect(0, "/raw");
+    subscribe(&mut world, raw, r#""px.>","px.fx.*""#);
+    publish(&mut world, publisher, "px.fx.eur", 1);
+    assert_eq!(world.texts(raw), ["0"]);
+}
+
+#[test]
+fn ending_one_of_several_subscriptions_leaves_the_stream_to_the_others() {
+    let mut world = world();
+    let publisher = world.connect_ws(1);
+    publish(&mut world, publisher, "px.a", 1);
+    let client = world.connect_ws(0);
+    subscribe(&mut world, client, r#""px.a","px.*",">""#);
+    for ended in ["px.a", ">", "px.*"] {
+        publish(&mut world, publisher, "px.a", 1);
+        assert_eq!(seqs(&world.texts(client), "update").len(), 1, "{ended}");
+        world.say(
+            client,
+            &format!(r#"{{"action":"unsubscribe","topics":["{ended}"]}}"#),
+        );
+        assert_eq!(
+            world.texts(client),
+            [r#"{"type":"unsubscribed","count":1}"#]
+        );
+    }
+    publish(&mut world, publisher, "px.a", 1);
+    assert!(world.texts(client).is_empty());
+    world.end(client);
+    world.end(publisher);
+    world.settle();
+    assert_eq!(world.held(), NOTHING);
+}
+
+#[test]
+fn the_options_that_count_are_those_of_the_topic_and_then_of_the_most_specific_filter() {
+    let mut world = world();
+    let publisher = world.connect_ws(0);
+    let other = world.connect_ws(0);
+    // Another connection of the shard had the wide filter first: that makes no difference.
+    subscribe(&mut world, other, r#"">""#);
+    let client = world.connect_ws(0);
+    subscribe(
+        &mut world,
+        client,
+        r#"{"topic":">","min_interval_ms":1000},{"topic":"px.*","min_interval_ms":100},"px.a""#,
+    );
+    let heard_after = |world: &mut World, ms: u64| {
+        publish(world, publisher, "px.a", 3);
+        world.pass_ms(ms);
+        seqs(&world.texts(client), "update").len()
+    };
+    assert_eq!(heard_after(&mut world, 1), 3, "the topic's own: all");
+    world.say(client, r#"{"action":"unsubscribe","topics":["px.a"]}"#);
+    assert_eq!(
+        heard_after(&mut world, 101),
+        2,
+        "one at once, one in 100 ms"
+    );
+    world.pass_ms(101);
+    world.say(client, r#"{"action":"unsubscribe","topics":["px.*"]}"#);
+    world.texts(client);
+    assert_eq!(heard_after(&mut world, 101), 1, "one a second");
+    world.pass_ms(1000);
+    assert_eq!(seqs(&world.texts(client), "update").len(), 1);
+    world.say(client, r#"{"action":"list","id":1}"#);
+    assert_eq!(
+        world.texts(client),
+        [
+            r#"{"type":"subscriptions","id":1,"topics":[{"topic":">","mode":"all","on_slow":"conflate","min_interval_ms":1000}]}"#
+        ]
+    );
+}
+
+#[test]
+fn what_is_held_for_a_slow_reader_goes_on_by_another_subscription() {
+    let settings = Settings {
+        outbox_bytes_max: 2000,
+        ..Settings::default()
+    };
+    let mut world = World::new(2, settings);
+    let publisher = world.connect_ws(0);
+    let client = world.connect_ws(1);
+    subscribe(
+        &mut world,
+        client,
+        r#""px.>",{"topic":"px.*","mode":"latest"}"#,
+    );
+    world.clients[client].window = Some(0);
+    publish(&mut world, publisher, "px.a", 40);
+    publish(&mut world, publisher, "px.b.c", 40);
+    world.say(client, r#"{"action":"unsubscribe","topics":["px.*"]}"#);
+    publish(&mut world, publisher, "px.a", 1);
+    world.open_window(client, None);
+    publish(&mut world, publisher, "px.a", 1);
+    let texts = world.texts(client);
+    for (topic, last) in [("px.a", 42), ("px.b.c", 40)] {
+        let mut at = 0;
+        for text in texts.iter().filter(|text| text.contains(topic)) {
+            let number = |name: &str| {
+                let rest = text.split(&format!("\"{name}\":")).nth(1)?;
+                rest.split([',', '}']).next()?.parse::<u64>().ok()
+            };
+            let from = number("from").or(number("seq"));
+            assert_eq!(from, Some(at + 1), "{text}");
+            at = number("to").or(number("seq")).unwrap();
+        }
+        assert_eq!(at, last, "{texts:?}");
+    }
+}
+
+#[test]
+fn snapshots_that_do_not_fit_wait_and_close_nobody() {
+    let settings = Settings {
+        outbox_bytes_max: 2000,
+        ..Settings::default()
+    };
+    let mut world = World::new(3, settings);
+    let publisher = world.connect_ws(0);
+    for n in 0..300 {
+        publish(&mut world, publisher, &format!("px.{n}"), 2);
+        world.texts(publisher);
+    }
+    let client = world.connect_ws(1);
+    world.clients[client].window = Some(0);
+    world.say(client, r#"{"action":"subscribe","topics":["px.*"]}"#);
+    publish(&mut world, publisher, "px.299", 1);
+    world.open_window(client, None);
+    let texts = world.texts(client);
+    assert!(texts[0].contains(r#""matched":300"#));
+    let (snapshots, updates) = (seqs(&texts, "snapshot"), seqs(&texts, "update"));
+    assert!(snapshots.len() > 20 && updates.len() > 20);
+    assert_eq!(snapshots.len() + updates.len(), 300);
+    publish(&mut world, publisher, "px.0", 1);
+    assert_eq!(seqs(&world.texts(client), "update"), [3]);
+}
+
+#[test]
+fn a_filter_takes_no_since_and_is_no_topic_to_publish_to() {
+    let mut world = world();
+    let client = world.connect_ws(0);
+    let told = subscribe(
+        &mut world,
+        client,
+        r#"{"topic":"px.*","since":{"epoch":"e1","seq":1}},"a.>.b""#,
+    );
+    assert_eq!(
+        told,
+        [
+            r#"{"type":"subscribed","topics":[],"errors":[{"topic":"px.*","code":1004,"message":"since is for one topic, not for a filter"},{"topic":"a.>.b","code":1003,"message":"wildcard must be a whole segment, and '>' the last"}]}"#
+        ]
+    );
+    for command in [
+        r#"{"action":"publish","topic":"px.*","data":1}"#,
+        r#"{"action":"check","topics":["px.*"]}"#,
+        r#"{"action":"set","topics":["px.*"],"mode":"latest"}"#,
+    ] {
+        world.say(client, command);
+        let texts = world.texts(client);
+        assert!(texts[0].contains(r#""code":1003"#), "{texts:?}");
+    }
+}
+
+#[test]
+fn a_filter_that_covers_too_much_is_refused_whole_and_leaves_nothing() {
+    let settings = Settings {
+        filter_topics_max: 30,
+        ..Settings::default()
+    };
+    let mut world = World::new(3, settings);
+    let publisher = world.connect(0, "/raw");
+    for n in 0..31 {
+        publish(&mut world, publisher, &format!("px.{n}"), 1);
+    }
+    let client = world.connect_ws(1);
+    let texts = subscribe(&mut world, client, r#""px.*","px.1""#);
+    assert_eq!(texts.len(), 2);
+    assert!(texts[0].contains(r#""topics":[{"topic":"px.1","epoch":"e1","seq":1}]"#));
+    assert!(texts[0].contains(r#""errors":[{"topic":"px.*","code":3001,"#));
+    publish(&mut world, publisher, "px.2", 1);
+    publish(&mut world, publisher, "px.1", 1);
+    assert_eq!(seqs(&world.texts(client), "update"), [2]);
+    world.say(client, r#"{"action":"unsubscribe","topics":["px.1"]}"#);
+    assert_eq!(world.held()[3], 0, "no topic is listened to");
+    // Topics that are born later are never kept from one who was there before.
+    let texts = subscribe(&mut world, client, r#""py.*""#);
+    assert!(texts[1].contains(r#""matched":0"#), "{texts:?}");
+    for n in 0..40 {
+        publish(&mut world, publisher, &format!("py.{n}"), 1);
+    }
+    assert_eq!(seqs(&world.texts(client), "update").len(), 40);
+}
+
+#[test]
+fn a_shard_holds_no_more_different_filters_than_it_may() {
+    let settings = Settings {
+        filters_max: 2,
+        ..Settings::default()
+    };
+    let mut world = World::new(1, settings);
+    let client = world.connect_ws(0);
+    let texts = subscribe(&mut world, client, r#""a.*","b.*","c.*""#);
+    assert!(
+        texts[0].contains(r#"{"topic":"c.*","code":3001"#),
+        "{texts:?}"
+    );
+    let other = world.connect_ws(0);
+    let texts = subscribe(&mut world, other, r#""b.*""#);
+    assert!(texts[0].contains(r#""matched":0"#), "{texts:?}");
+}
+
+#[test]
+fn server_topics_are_covered_only_by_filters_that_name_them() {
+    assert!(!fanfare_wire::topic::covers(">", "$sys.stats"));
+}
+
+#[test]
+fn unsubscribing_from_a_filter_that_is_still_pending_ends_it() {
+    let mut world = world();
+    let client = world.connect_ws(0);
+    let publisher = world.connect_ws(1);
+    publish(&mut world, publisher, "px.a", 1);
+    world.mail_stopped = true;
+    subscribe(&mut world, client, r#""px.*","px.>""#);
+    world.say(client, r#"{"action":"unsubscribe","topics":["px.*"]}"#);
+    world.mail_stopped = false;
+    world.settle();
+    publish(&mut world, publisher, "px.a", 1);
+    publish(&mut world, publisher, "px.b", 1);
+    let texts = world.texts(client);
+    assert_eq!(texts[0], r#"{"type":"unsubscribed","count":1}"#);
+    assert_eq!(
+        of(&texts, "px.a"),
+        frames(&[("snapshot", 1), ("update", 2)])
+    );
+    world.say(client, r#"{"action":"unsubscribe","topics":["px.>"]}"#);
+    publish(&mut world, publisher, "px.b", 1);
+    assert_eq!(world.texts(client).len(), 1);
+    assert_eq!(world.held()[9..], [0, 0, 0]);
+}
+
+#[test]
+fn coming_and_going_of_filters_leaves_nothing_behind() {
+    let mut world = world();
+    let publisher = world.connect(0, "/raw");
+    for n in 0..50 {
+        publish(&mut world, publisher, &format!("px.{n}.x"), 1);
+    }
+    let topics = world.engines[0].hub.owner.topic_count();
+    for round in 0..40 {
+        let client = world.connect_ws(round % 3);
+        world.mail_stopped = round % 2 == 0;
+        subscribe(&mut world, client, r#""px.*.x","px.>","*.1.*""#);
+        publish(&mut world, publisher, &format!("px.{}.x", round % 50), 1);
+        if round % 3 == 0 {
+            world.say(client, r#"{"action":"unsubscribe","topics":["px.>"]}"#);
+        }
+        if round % 5 == 0 {
+            world.say(client, r#"{"action":"subscribe","topics":["px.>"]}"#);
+        }
+        world.mail_stopped = false;
+        world.settle();
+        world.end(client);
+        world.settle();
+    }
+    world.end(publisher);
+    world.settle();
+    assert_eq!(world.held(), NOTHING);
+    assert_eq!(world.engines[0].hub.owner.topic_count(), topics);
+    for engine in &world.engines {
+        assert_eq!(engine.hub.owner.listener_count(), 0);
+    }
+}
+
+#[test]
+fn filters_that_do_not_cover_a_topic_have_no_part_in_what_it_is_delivered_to() {
+    let mut world = World::new(1, Settings::default());
+    let client = world.connect_ws(0);
+    let filters: Vec<String> = (0..1000).map(|n| format!("\"other{n}.>\"")).collect();
+    subscribe(&mut world, client, &filters.join(","));
+    let subscriber = world.connect_ws(0);
+    subscribe(&mut world, subscriber, r#""px.a""#);
+    let publisher = world.connect_ws(0);
+    publish(&mut world, publisher, "px.a", 1);
+    assert_eq!(seqs(&world.texts(subscriber), "update"), [1]);
+    let hub = &world.engines[0].hub;
+    let topic = hub.topics.find("px.a").expect("somebody listens");
+    assert_eq!(hub.filters.len(), 1000);
+    assert!(hub.filters.of(hub.topics[topic].set).is_empty());
+}
