@@ -5,10 +5,13 @@ use std::collections::HashMap;
 use proptest::prelude::*;
 
 use super::account::Account;
-use super::settings::Settings;
+use super::settings::{HistoryLimits, HistoryRules, Settings};
 use super::testing::{Heard, NOTHING, World};
 
 const TOPICS: [&str; 4] = ["a", "b.c", "d", "e"];
+
+/// What is subscribed to: the topics, and filters that cover some of them.
+const SOURCES: [&str; 8] = ["a", "b.c", "d", "e", ">", "*", "b.*", "*.>"];
 
 /// What a subscriber may ask for; the empty one says nothing.
 const OPTIONS: [&str; 8] = [
@@ -26,6 +29,8 @@ const OPTIONS: [&str; 8] = [
 enum Op {
     Connect(usize),
     Subscribe(usize, usize, usize),
+    /// To a topic, from where the client left off.
+    Resume(usize, usize),
     Set(usize, usize, usize),
     Unsubscribe(usize, usize),
     /// On which shard, to what, and how often in one read.
@@ -41,12 +46,14 @@ enum Op {
 
 fn op() -> impl Strategy<Value = Op> {
     let (client, topic, options) = (0..8usize, 0..4usize, 0..8usize);
+    let source = 0..8usize;
     let window = prop_oneof![(0..400usize).prop_map(Some), Just(None)];
     prop_oneof![
         2 => (0..3usize).prop_map(Op::Connect),
-        6 => (client.clone(), topic.clone(), options.clone()).prop_map(|(c, t, o)| Op::Subscribe(c, t, o)),
-        2 => (client.clone(), topic.clone(), options).prop_map(|(c, t, o)| Op::Set(c, t, o)),
-        2 => (client.clone(), topic.clone()).prop_map(|(c, t)| Op::Unsubscribe(c, t)),
+        6 => (client.clone(), source.clone(), options.clone()).prop_map(|(c, t, o)| Op::Subscribe(c, t, o)),
+        3 => (client.clone(), topic.clone()).prop_map(|(c, t)| Op::Resume(c, t)),
+        2 => (client.clone(), source.clone(), options).prop_map(|(c, t, o)| Op::Set(c, t, o)),
+        3 => (client.clone(), source).prop_map(|(c, t)| Op::Unsubscribe(c, t)),
         9 => (0..3usize, topic, 1..12usize).prop_map(|(s, t, n)| Op::Publish(s, t, n)),
         1 => client.clone().prop_map(Op::Leave),
         4 => (client, window).prop_map(|(c, w)| Op::Window(c, w)),
@@ -65,6 +72,8 @@ struct Model {
     publishers: [usize; 3],
     published: HashMap<&'static str, u64>,
     values: usize,
+    /// Of the last command that a client gave.
+    id: u64,
 }
 
 impl Model {
@@ -73,6 +82,13 @@ impl Model {
             // Some six updates.
             outbox_bytes_max: 700,
             heartbeat_ms: 0,
+            history: HistoryRules {
+                rules: Vec::new(),
+                otherwise: HistoryLimits {
+                    count: 4,
+                    ..HistoryLimits::default()
+                },
+            },
             ..Settings::default()
         };
         let mut world = World::new(3, settings);
@@ -82,6 +98,7 @@ impl Model {
             present: Vec::new(),
             published: HashMap::new(),
             values: 0,
+            id: 0,
         }
     }
 
@@ -90,10 +107,20 @@ impl Model {
         Some(*client)
     }
 
-    fn say(&mut self, n: usize, text: &str) {
+    /// `text` is what stands behind the action and the id.
+    fn say(&mut self, n: usize, action: &str, text: &str) {
+        self.id += 1;
+        let id = self.id;
         if let Some(client) = self.pick(n) {
-            self.world.say(client, text);
+            let text = format!(r#"{{"action":"{action}","id":{id},{text}}}"#);
+            self.world.say(client, &text);
         }
+    }
+
+    /// What the client knows of a topic that it asks to go on in.
+    fn standing(&self, n: usize, topic: &str) -> u64 {
+        let known = self.present.get(n % self.present.len().max(1));
+        known.map_or(0, |(_, account)| account.of(topic).at)
     }
 
     fn apply(&mut self, op: &Op) {
@@ -103,27 +130,32 @@ impl Model {
                 self.present.push((client, Account::default()));
             }
             Op::Connect(_) => {}
-            Op::Subscribe(n, topic, options) => self.say(
+            Op::Subscribe(n, source, options) => self.say(
                 n,
-                &format!(
-                    r#"{{"action":"subscribe","topics":["{}"]{}}}"#,
-                    TOPICS[topic], OPTIONS[options]
-                ),
+                "subscribe",
+                &format!(r#""topics":["{}"]{}"#, SOURCES[source], OPTIONS[options]),
             ),
-            Op::Set(n, topic, options) => self.say(
+            Op::Resume(n, topic) => {
+                let (topic, seq) = (TOPICS[topic], self.standing(n, TOPICS[topic]));
+                let since = format!(r#""since":{{"epoch":"e1","seq":{seq}}}"#);
+                self.say(n, "subscribe", &format!(r#""topics":["{topic}"],{since}"#));
+            }
+            Op::Set(n, source, options) => self.say(
                 n,
-                &format!(
-                    r#"{{"action":"set","topics":["{}"]{}}}"#,
-                    TOPICS[topic], OPTIONS[options]
-                ),
+                "set",
+                &format!(r#""topics":["{}"]{}"#, SOURCES[source], OPTIONS[options]),
             ),
-            Op::Unsubscribe(n, topic) => self.say(
-                n,
-                &format!(
-                    r#"{{"action":"unsubscribe","topics":["{}"]}}"#,
-                    TOPICS[topic]
-                ),
-            ),
+            Op::Unsubscribe(n, source) => {
+                let count = self.present.len().max(1);
+                if let Some((_, account)) = self.present.get_mut(n % count) {
+                    account.will_end(self.id + 1, SOURCES[source]);
+                }
+                self.say(
+                    n,
+                    "unsubscribe",
+                    &format!(r#""topics":["{}"]"#, SOURCES[source]),
+                );
+            }
             Op::Publish(shard, topic, count) => self.publish(shard, TOPICS[topic], count),
             Op::Leave(n) => {
                 if let Some(client) = self.pick(n) {
@@ -203,8 +235,12 @@ impl Model {
             self.world.say(client, r#"{"action":"list"}"#);
             let list = self.world.texts(client).pop().expect("an answer");
             let account = &self.present[n].1;
+            for source in SOURCES {
+                let listed = list.contains(&format!("\"{source}\""));
+                assert_eq!(listed, account.has_source(source), "{source}: {list}");
+            }
             for topic in TOPICS {
-                if !list.contains(&format!("\"{topic}\"")) {
+                if !account.has(topic) {
                     continue;
                 }
                 let standing = account.of(topic);
