@@ -234,6 +234,9 @@ impl Owner {
         };
         let topic = &mut self.topics[index];
         topic.listeners.retain(|(shard, _)| *shard != from);
+        if topic.listeners.is_empty() {
+            topic.listeners = Vec::new();
+        }
         // A topic that never said anything has no sequence to remember.
         if topic.listeners.is_empty() && topic.seq == 0 {
             let topic = self.topics.remove(index);

@@ -126,6 +126,9 @@ impl Trie {
             }
             at = parent;
         }
+        if self.nodes.len() == 1 && self.nodes[self.root as usize].is_empty() {
+            *self = Trie::default();
+        }
     }
 
     /// All filters that cover the topic `name`, the most specific first: segment by segment, a name comes before `*`,
@@ -148,7 +151,7 @@ impl Trie {
             let texts: usize = node.named.keys().map(|segment| segment.len()).sum();
             node.named.capacity() * edge + texts
         });
-        (self.nodes.capacity() * size_of::<Node>() + edges.sum::<usize>()) as u64
+        (self.nodes.len() * size_of::<Node>() + edges.sum::<usize>()) as u64
     }
 
     /// `left` is what of the name is still to be matched below `at`. A first segment with `$` is matched by itself alone.

@@ -6,6 +6,7 @@
 mod bursts;
 mod commands;
 mod feeds;
+mod filters;
 mod full;
 mod handshakes;
 mod harness;

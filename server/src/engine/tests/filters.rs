@@ -437,3 +437,138 @@ fn filters_that_do_not_cover_a_topic_have_no_part_in_what_it_is_delivered_to() {
     assert_eq!(hub.filters.len(), 1000);
     assert!(hub.filters.of(hub.topics[topic].set).is_empty());
 }
+
+#[test]
+fn a_thousand_filters_over_many_topics_share_one_set_and_deliver_once() {
+    let mut world = World::new(2, Settings::default());
+    let publisher = world.connect(0, "/raw");
+    let stem = ["a"; 10].join(".");
+    for n in 0..200 {
+        publish(&mut world, publisher, &format!("{stem}.{n}"), 1);
+    }
+    // Every way of writing ten segments as a name or a star.
+    let filters: Vec<String> = (0..1024_u32)
+        .map(|pattern| {
+            let segment = |n: u32| if pattern >> n & 1 == 0 { "a" } else { "*" };
+            let segments: Vec<&str> = (0..10).map(segment).collect();
+            format!("\"{}.*\"", segments.join("."))
+        })
+        .collect();
+    let before = world.engines[1].hub.ledger().topic_bytes;
+    let client = world.connect_ws(1);
+    let texts = subscribe(&mut world, client, &filters.join(","));
+    assert_eq!(seqs(&texts, "snapshot").len(), 200);
+    let hub = &world.engines[1].hub;
+    assert_eq!((hub.topics.len(), hub.filters.sets.len()), (200, 1));
+    let grown = hub.ledger().topic_bytes - before;
+    assert!(
+        grown < 4 << 20,
+        "{grown} bytes for 1,024 filters and 200 topics"
+    );
+    publish(&mut world, publisher, &format!("{stem}.7"), 3);
+    // Owned elsewhere, so that it is not counted with what the shard of the client holds.
+    let late = world.topic_of(&format!("{stem}.late"), 0);
+    publish(&mut world, publisher, &late, 2);
+    let texts = world.texts(client);
+    assert_eq!(seqs(&texts, "update"), [2, 3, 4, 1, 2]);
+    // In one command, and all at once with the connection.
+    world.say(
+        client,
+        &format!(
+            r#"{{"action":"unsubscribe","topics":[{}]}}"#,
+            filters[..1000].join(",")
+        ),
+    );
+    assert_eq!(
+        world.texts(client),
+        [r#"{"type":"unsubscribed","count":1000}"#]
+    );
+    publish(&mut world, publisher, &format!("{stem}.8"), 1);
+    assert_eq!(seqs(&world.texts(client), "update"), [2]);
+    world.end(client);
+    world.end(publisher);
+    world.settle();
+    assert_eq!(world.held(), NOTHING);
+    assert_eq!(world.engines[1].hub.ledger().topic_bytes, before);
+}
+
+#[test]
+fn a_birth_is_told_ahead_of_the_first_update_to_shards_that_wait_for_mail() {
+    let mut world = world();
+    let client = world.connect_ws(0);
+    subscribe(&mut world, client, r#""px.>""#);
+    let topic = world.topic_of("px.", 2);
+    let publisher = world.connect_ws(1);
+    world.mail_held = vec![(2, 0)];
+    publish(&mut world, publisher, &topic, 3);
+    // Somebody asks for the topic itself while its birth is on the way.
+    let other = world.connect_ws(0);
+    assert!(subscribe(&mut world, other, &format!("\"{topic}\"")).is_empty());
+    publish(&mut world, publisher, &topic, 1);
+    world.mail_held.clear();
+    world.settle();
+    publish(&mut world, publisher, &topic, 1);
+    let heard = |texts: Vec<String>| -> Vec<u64> {
+        of(&texts, &topic).into_iter().map(|(_, seq)| seq).collect()
+    };
+    assert_eq!(heard(world.texts(client)), [1, 2, 3, 4, 5]);
+    let late = heard(world.texts(other));
+    let first = *late.first().expect("something came");
+    assert!(late.into_iter().eq(first..=5));
+}
+
+#[test]
+fn a_birth_for_a_filter_that_has_gone_is_sent_back() {
+    let mut world = world();
+    let client = world.connect_ws(0);
+    subscribe(&mut world, client, r#""px.>""#);
+    let topic = world.topic_of("px.", 2);
+    let publisher = world.connect_ws(1);
+    world.mail_held = vec![(2, 0)];
+    publish(&mut world, publisher, &topic, 2);
+    world.say(client, r#"{"action":"unsubscribe","topics":["px.>"]}"#);
+    world.mail_held.clear();
+    world.settle();
+    assert_eq!(world.engines[2].hub.owner.listener_count(), 0);
+    assert_eq!(world.held()[3], 0);
+    // And gone and come again while it was on its way, it is told anew.
+    subscribe(&mut world, client, r#""px.>""#);
+    let second = world.topic_of("px.second", 2);
+    world.mail_held = vec![(2, 0)];
+    publish(&mut world, publisher, &second, 1);
+    world.say(client, r#"{"action":"unsubscribe","topics":["px.>"]}"#);
+    world.say(client, r#"{"action":"subscribe","topics":["px.>"]}"#);
+    publish(&mut world, publisher, &second, 1);
+    world.mail_held.clear();
+    world.settle();
+    publish(&mut world, publisher, &second, 1);
+    let texts = world.texts(client);
+    let seqs: Vec<u64> = of(&texts, &second).iter().map(|(_, seq)| *seq).collect();
+    let first = *seqs.first().expect("it covers the topic");
+    assert!(seqs.into_iter().eq(first..=3), "{texts:?}");
+}
+
+#[test]
+fn what_rests_by_one_filter_is_not_overtaken_by_a_more_specific_one() {
+    let mut world = world();
+    let publisher = world.connect(0, "/raw");
+    let client = world.connect_ws(0);
+    subscribe(&mut world, client, r#"{"topic":">","min_interval_ms":50}"#);
+    publish(&mut world, publisher, "px.a", 2);
+    assert_eq!(seqs(&world.texts(client), "update"), [1]);
+    let mut texts = subscribe(&mut world, client, r#""px.*""#);
+    publish(&mut world, publisher, "px.a", 2);
+    world.pass_ms(60);
+    publish(&mut world, publisher, "px.a", 1);
+    texts.extend(world.texts(client));
+    let mut at = 1;
+    for text in texts.iter().skip(1) {
+        let number = |name: &str| {
+            let rest = text.split(&format!("\"{name}\":")).nth(1)?;
+            rest.split([',', '}']).next()?.parse::<u64>().ok()
+        };
+        assert_eq!(number("from").or(number("seq")), Some(at + 1), "{text}");
+        at = number("to").or(number("seq")).expect("a number");
+    }
+    assert_eq!(at, 5);
+}
