@@ -4,6 +4,7 @@
 //! By then all owners have told of the topics that the filters cover, so both are found on this shard, in one walk over its topics for
 //! all filters of a command. A last value that has no room in the outbox waits as a mark, like an update for a slow reader.
 
+use std::collections::hash_map::Entry;
 use std::collections::{HashMap, HashSet};
 
 use fanfare_wire::command::OnSlow;
@@ -72,10 +73,13 @@ impl Engine {
         }
         let mut subs = HashMap::new();
         for one in new {
-            // A command may name a filter twice.
-            if !subs.contains_key(&one.filter) {
-                let sub = self.join_filter(index, one);
-                subs.insert(one.filter, one.snapshot.then_some(sub));
+            match subs.entry(one.filter) {
+                Entry::Vacant(place) => {
+                    let sub = self.join_filter(index, one);
+                    place.insert((sub, one.snapshot));
+                }
+                // Named twice in one command: as if it had been had before.
+                Entry::Occupied(had) => self.change_options(index, had.get().0, one.options),
             }
         }
         self.take_over_marks(index);
@@ -85,7 +89,7 @@ impl Engine {
             if !content.iter().any(|id| old.contains(id)) {
                 // The most specific of the new ones decides whether a snapshot is wanted.
                 let first = content.iter().find_map(|id| subs.get(id));
-                by_set[set.index()] = first.copied().flatten();
+                by_set[set.index()] = first.filter(|(_, snapshot)| *snapshot).map(|(sub, _)| *sub);
             }
         }
         let newcomer = |(id, set): (TopicId, usize)| {

@@ -24,7 +24,12 @@ fn memory(server: &Server) -> Value {
 
 #[test]
 fn a_filter_hears_of_topics_born_on_every_shard() {
-    let server = Server::start(&["--shards", "3"]);
+    let flags = [
+        "--listen=127.0.0.1:0",
+        "--shards=3",
+        "--max-connections=1000",
+    ];
+    let server = Server::start_plain(&flags);
     let mut publisher = server.connect("/ws");
     for n in 0..20 {
         publish(&mut publisher, &format!("px.{n}"), "1");
@@ -50,11 +55,7 @@ fn a_filter_hears_of_topics_born_on_every_shard() {
     for n in 15..40 {
         let topic = format!("px.{n}");
         let seq = publish(&mut publisher, &topic, "2");
-        assert_eq!(
-            next_data(&mut subscriber),
-            ("update".into(), topic, seq),
-            "in the order in which one publisher was answered"
-        );
+        assert_eq!(next_data(&mut subscriber), ("update".into(), topic, seq));
     }
 }
 
