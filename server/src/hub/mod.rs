@@ -264,9 +264,12 @@ impl Hub {
         if !self.topics[id].is_unused() {
             return;
         }
-        let topic = self.topics.remove(id).name;
-        let from = self.shard;
-        self.ask_owner(Request::Leave { topic, from });
+        let topic = self.topics.remove(id);
+        // A join that was refused has left nothing at the owner; a leave might take away what a later birth has put there.
+        if topic.stage != Stage::Refused {
+            let (topic, from) = (topic.name, self.shard);
+            self.ask_owner(Request::Leave { topic, from });
+        }
     }
 }
 

@@ -94,7 +94,9 @@ impl Owner {
             archive: Archive::default(),
             watches: Watches::default(),
             // Names are spread evenly, but not exactly.
-            filter_topics_max: 2 * charter.filter_topics_max.div_ceil(charter.shards.into()) + 32,
+            filter_topics_max: (charter.filter_topics_max.div_ceil(charter.shards.into()))
+                .saturating_mul(2)
+                .saturating_add(32),
             topics: Slab::new(),
             by_name: HashMap::new(),
             keys: Keys::default(),
@@ -179,6 +181,7 @@ impl Owner {
                 answer: ticket,
             } => {
                 let missed = self.missed(&topic, since, most, wall_us);
+                out.weigh(missed.as_ref().map_or(0, Vec::len));
                 out.deliver(ticket.shard, Delivery::Recovered { ticket, missed });
             }
             // The engine answers it before it comes here.
@@ -246,32 +249,51 @@ impl Owner {
 
     /// Tells `from` of every topic that `filters` cover, as far as it does not have it, and of those to come.
     fn watch(&mut self, filters: &[(FilterId, Arc<str>)], from: ShardId, out: &mut Outgoing) {
-        let (mut trie, mut covering) = (Trie::default(), Vec::new());
-        for (place, (_, name)) in filters.iter().enumerate() {
-            trie.insert(name, FilterId(place as u32));
-        }
+        let trie_of = |is_in: &dyn Fn(usize) -> bool| {
+            let mut trie = Trie::default();
+            for (place, (_, name)) in filters
+                .iter()
+                .enumerate()
+                .filter(|(place, _)| is_in(*place))
+            {
+                trie.insert(name, FilterId(place as u32));
+            }
+            trie
+        };
+        let (trie, mut covering) = (trie_of(&|_| true), Vec::new());
         let mut counts = vec![0; filters.len()];
+        // Each topic once, however many of the filters cover it.
         let mut covered = Vec::new();
-        out.weigh(self.topics.len() / COMPARED_A_LETTER);
+        let mut compared = self.topics.len();
         for (index, topic) in self.topics.iter().filter(|(_, topic)| topic.seq > 0) {
             covering.clear();
             trie.covering(&topic.name, &mut covering);
             for FilterId(place) in &covering {
-                let count = &mut counts[*place as usize];
-                *count += 1;
-                if *count <= self.filter_topics_max {
-                    covered.push((index, *place as usize));
-                }
+                counts[*place as usize] += 1;
+            }
+            compared += covering.len();
+            if !covering.is_empty() {
+                covered.push(index);
             }
         }
+        out.weigh(compared / COMPARED_A_LETTER);
         let is_accepted = |place: usize| counts[place] <= self.filter_topics_max;
+        let accepted = trie_of(&is_accepted);
         for (place, (_, name)) in filters.iter().enumerate() {
             if is_accepted(place) {
                 self.watches.add(name, from);
             }
         }
-        for (index, _) in covered.into_iter().filter(|(_, place)| is_accepted(*place)) {
-            self.topics[index].tell_born(from, out);
+        let are_all_accepted = (0..filters.len()).all(is_accepted);
+        for index in covered {
+            let topic = &mut self.topics[index];
+            covering.clear();
+            if !are_all_accepted {
+                accepted.covering(&topic.name, &mut covering);
+            }
+            if are_all_accepted || !covering.is_empty() {
+                topic.tell_born(from, out);
+            }
         }
         let answers = filters.iter().zip(&counts);
         let answer = |((id, _), count): (&(FilterId, _), &u32)| {
