@@ -168,6 +168,10 @@ impl Engine {
     pub(super) fn change_options(&mut self, index: u32, sub: SubId, options: SubOptions) {
         self.prepare_for(index, options);
         let old = self.hub.options(sub);
+        if old == options {
+            // A command may name a filter with many marks a thousand times.
+            return;
+        }
         self.hub.set_options(sub, options);
         for id in self.marks_by(index, sub) {
             self.keep_to(index, id, sub, old.min_interval_ms);

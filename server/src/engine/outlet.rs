@@ -69,6 +69,8 @@ pub(super) struct Outlet {
     palette: Palette,
     /// Somebody's output has reached the limit and not been offered yet: write before more is queued.
     pub(super) is_pressed: bool,
+    /// The place in the list of turns behind all those who had one when that was noticed.
+    pressed_end: Option<u64>,
 }
 
 impl Outlet {
@@ -91,6 +93,7 @@ impl Outlet {
             scratch: Vec::new(),
             palette: Palette::default(),
             is_pressed: false,
+            pressed_end: None,
         }
     }
 
@@ -230,15 +233,12 @@ impl Outlet {
         self.frames.drop_unheld(frame);
     }
 
-    /// What can still be queued to a connection before it counts as full, charged bytes.
+    /// What may be queued to a connection at once for one question of its, charged bytes: so much that answers to later
+    /// questions, and pongs, still fit if its socket then takes nothing.
     pub(super) fn room_bytes(&self, index: u32) -> u32 {
         let conn = &self.conns[index as usize];
-        let limit_bytes = if conn.has(flag::BLOCKED) {
-            self.outbox_bytes_max
-        } else {
-            self.outbox_bytes_max.saturating_mul(UNOFFERED_FACTOR)
-        };
-        limit_bytes.saturating_sub(conn.outbox.charged_bytes())
+        self.outbox_bytes_max
+            .saturating_sub(conn.outbox.charged_bytes())
     }
 
     /// Queues the last frame of a connection: no limit applies, and what waits can be dropped before it.
@@ -256,11 +256,17 @@ impl Outlet {
 
     /// Takes the next connection with new output, the first marked first.
     pub(super) fn next_dirty(&mut self) -> Option<u32> {
+        if self.is_pressed && self.pressed_end.is_none() {
+            self.pressed_end = Some(self.turns.end());
+        }
         let next = self.turns.next();
         if next.is_none() {
             self.palette.clear(&mut self.frames);
-            // Everybody has been offered what waited.
-            self.is_pressed = false;
+        }
+        // Everybody has been offered what waited, those who came since not counted: under load the list has no end.
+        let is_over = |end: u64| next.is_none() || self.turns.position() >= end;
+        if self.pressed_end.is_some_and(is_over) {
+            (self.is_pressed, self.pressed_end) = (false, None);
         }
         next
     }

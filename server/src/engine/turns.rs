@@ -3,12 +3,17 @@
 //! With an interval, updates wait until it has passed since the last ones were let go, so that a connection gets more of
 //! them in one write. What a connection asked for itself waits for nothing, and takes along what lies before it.
 
+/// So many that have been taken may still lie in the list.
+const TAKEN_MAX: usize = 1024;
+
 /// Connections with new output.
 #[derive(Debug)]
 pub(super) struct Turns {
     /// In the order they came; those before `at` have been taken. May name one twice if there is an interval.
     ready: Vec<u32>,
     at: usize,
+    /// How many were taken before the first of `ready`.
+    gone: u64,
     /// Those that wait for the end of the interval.
     held_back: Vec<u32>,
     /// 0: nothing is held back.
@@ -22,6 +27,7 @@ impl Turns {
         Turns {
             ready: Vec::new(),
             at: 0,
+            gone: 0,
             held_back: Vec::new(),
             interval_us: interval_us.into(),
             release_us: 0,
@@ -52,12 +58,25 @@ impl Turns {
     /// Takes the next.
     pub(super) fn next(&mut self) -> Option<u32> {
         let next = self.ready.get(self.at).copied();
-        self.at += 1;
-        if next.is_none() {
-            self.ready.clear();
+        self.at += usize::from(next.is_some());
+        // Under load there is always a next: what has been taken must go all the same.
+        if self.at == self.ready.len() || (self.at >= TAKEN_MAX && self.at * 2 >= self.ready.len())
+        {
+            self.ready.drain(..self.at);
+            self.gone += self.at as u64;
             self.at = 0;
         }
         next
+    }
+
+    /// How many have been taken since the start.
+    pub(super) fn position(&self) -> u64 {
+        self.gone + self.at as u64
+    }
+
+    /// The position when all who are ready now will have been taken.
+    pub(super) fn end(&self) -> u64 {
+        self.gone + self.ready.len() as u64
     }
 
     /// Whether there is a next.
@@ -99,6 +118,22 @@ mod tests {
         turns.add_update(1);
         turns.add(2);
         assert_eq!(taken(&mut turns), [1, 2]);
+    }
+
+    #[test]
+    fn a_list_that_never_runs_empty_does_not_grow() {
+        let mut turns = Turns::new(0);
+        (0..5_000).for_each(|index| turns.add_update(index));
+        for round in 0..100_000 {
+            assert_eq!(turns.next(), Some(round % 5_000));
+            turns.add_update(round % 5_000);
+        }
+        assert_eq!((turns.position(), turns.end()), (100_000, 105_000));
+        assert!(
+            turns.held_bytes() <= 4 * 4 * 5_000,
+            "{}",
+            turns.held_bytes()
+        );
     }
 
     #[test]

@@ -261,7 +261,7 @@ fn what_is_held_for_a_slow_reader_goes_on_by_another_subscription() {
 #[test]
 fn snapshots_that_do_not_fit_wait_and_close_nobody() {
     let settings = Settings {
-        outbox_bytes_max: 2000,
+        outbox_bytes_max: 8000,
         ..Settings::default()
     };
     let mut world = World::new(3, settings);
@@ -273,10 +273,13 @@ fn snapshots_that_do_not_fit_wait_and_close_nobody() {
     let client = world.connect_ws(1);
     world.clients[client].window = Some(0);
     world.say(client, r#"{"action":"subscribe","topics":["px.*"]}"#);
+    // What it asks for meanwhile still fits, although its socket takes nothing.
+    world.say(client, "ping");
     publish(&mut world, publisher, "px.299", 1);
     world.open_window(client, None);
     let texts = world.texts(client);
     assert!(texts[0].contains(r#""matched":300"#));
+    assert!(texts.contains(&"pong".to_owned()));
     let (snapshots, updates) = (seqs(&texts, "snapshot"), seqs(&texts, "update"));
     assert!(snapshots.len() > 20 && updates.len() > 20);
     assert_eq!(snapshots.len() + updates.len(), 300);
