@@ -40,6 +40,8 @@ enum Op {
     Window(usize, Option<usize>),
     /// Mail between shards stops or flows again.
     Mail(bool),
+    /// Mail from one shard to another stops, and all other flows; between a shard and itself nothing stops.
+    Hold(usize, usize),
     Pass(u64),
     Tick,
 }
@@ -58,6 +60,7 @@ fn op() -> impl Strategy<Value = Op> {
         1 => client.clone().prop_map(Op::Leave),
         4 => (client, window).prop_map(|(c, w)| Op::Window(c, w)),
         1 => any::<bool>().prop_map(Op::Mail),
+        1 => (0..3usize, 0..3usize).prop_map(|(from, to)| Op::Hold(from, to)),
         2 => (1..60u64).prop_map(Op::Pass),
         2 => Just(Op::Tick),
     ]
@@ -169,6 +172,10 @@ impl Model {
                 }
             }
             Op::Mail(flows) => self.world.mail_stopped = !flows,
+            Op::Hold(from, to) => {
+                self.world.mail_stopped = false;
+                self.world.mail_held = vec![(from, to)];
+            }
             Op::Pass(ms) => self.world.pass_ms(ms),
             Op::Tick => self.world.settle(),
         }
@@ -219,6 +226,7 @@ impl Model {
     /// Everybody reads, mail flows, intervals end.
     fn come_to_rest(&mut self) {
         self.world.mail_stopped = false;
+        self.world.mail_held.clear();
         for (client, _) in &self.present {
             self.world.open_window(*client, None);
         }
