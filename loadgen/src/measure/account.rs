@@ -37,6 +37,15 @@ pub(super) struct Account {
     pub(super) examples: Examples,
 }
 
+/// What a payload of ours says.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Update {
+    /// Its number in the run.
+    pub(super) number: u64,
+    /// When it was to be published.
+    pub(super) intended_ns: u64,
+}
+
 /// What is counted.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Sums {
@@ -90,16 +99,31 @@ impl Account {
         (number, topic)
     }
 
-    /// A connection has got a message at `at_ns`.
-    pub(super) fn on_delivery(&mut self, slot: u32, message: &[u8], at_ns: u64) {
-        let Some((intended_ns, number)) = payload::numbered(message) else {
+    /// A connection has got a payload at `at_ns`. Returns the update that it carries, if it is one of
+    /// ours.
+    pub(super) fn on_delivery(&mut self, slot: u32, payload: &[u8], at_ns: u64) -> Option<Update> {
+        let Some((intended_ns, number)) = payload::numbered(payload) else {
             self.sums.not_ours += 1;
             self.examples.add("not ours", || {
-                let start = &message[..message.len().min(200)];
+                let start = &payload[..payload.len().min(200)];
                 format!("connection {slot}: {:?}", String::from_utf8_lossy(start))
             });
-            return;
+            return None;
         };
+        let update = Update {
+            number,
+            intended_ns,
+        };
+        self.on_update(slot, update, at_ns);
+        Some(update)
+    }
+
+    /// A connection has got an update at `at_ns`.
+    pub(super) fn on_update(&mut self, slot: u32, update: Update, at_ns: u64) {
+        let Update {
+            number,
+            intended_ns,
+        } = update;
         let Some(index) = self.find(slot, number % self.topics) else {
             self.sums.strays += 1;
             self.examples.add("stray", || {

@@ -7,13 +7,14 @@
 //! |---|---|
 //! | `plan`, `pacing` | what the arguments mean; when the next update may be published |
 //! | `session` | connections, and the loop |
-//! | `account`, `echo` | who has got what |
+//! | `account`, `recent`, `echo` | who has got what |
 //! | `window`, `report` | what was used meanwhile; JSON and a few lines for people |
 
 mod account;
 mod echo;
 mod pacing;
 mod plan;
+mod recent;
 mod report;
 mod session;
 mod window;

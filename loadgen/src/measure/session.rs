@@ -6,12 +6,13 @@ use super::account::Account;
 use super::echo::Echo;
 use super::pacing::{Pacing, Shape};
 use super::plan::Plan;
+use super::recent::Recent;
 use crate::clock;
 use crate::counts::Counts;
 use crate::latency::Latency;
 use crate::link::{Link, LinkError};
 use crate::payload;
-use crate::protocol::Said;
+use crate::protocol::{self, Said};
 use crate::sys::Timer;
 use crate::target::Target;
 use mio::event::Event;
@@ -48,6 +49,8 @@ pub(super) struct Session<'a> {
     oldest: Option<u32>,
     /// What is published, and when.
     pub(super) pacing: Pacing,
+    /// What messages have brought.
+    recent: Recent,
     /// The books of updates.
     pub(super) account: Account,
     /// The books of an echo load.
@@ -114,6 +117,7 @@ impl<'a> Session<'a> {
             begun: 0,
             oldest: None,
             pacing: Pacing::Paused,
+            recent: Recent::new(),
             account: Account::new(plan),
             echo,
             tally: Tally::default(),
@@ -366,6 +370,7 @@ impl<'a> Session<'a> {
             plan,
             members,
             account,
+            recent,
             echo,
             tally,
             buffer,
@@ -381,14 +386,27 @@ impl<'a> Session<'a> {
                 echoed += u32::from(echo.on_message(slot, message, at_ns));
                 return;
             }
-            let heard = plan.protocol.hear(message, |said| match said {
-                Said::Delivery(payload) => account.on_delivery(slot, payload, at_ns),
-                Said::Acked(count) => acked += count,
-                Said::Refused(why) => tally.refusals.add(&why),
-                Said::Asked(opcode, answer) => asked = Some((opcode, answer)),
-                Said::Aside => {}
+            let bytes = protocol::bytes_of(message);
+            if let Some(update) = recent.find(bytes) {
+                account.on_update(slot, update, at_ns);
+                return;
+            }
+            let (mut count, mut update) = (0, None);
+            let heard = plan.protocol.hear(message, |said| {
+                count += 1;
+                match said {
+                    Said::Delivery(payload) => update = account.on_delivery(slot, payload, at_ns),
+                    Said::Acked(count) => acked += count,
+                    Said::Refused(why) => tally.refusals.add(&why),
+                    Said::Asked(opcode, answer) => asked = Some((opcode, answer)),
+                    Said::Aside => {}
+                }
             });
-            heard.unwrap_or_else(|why| tally.refusals.add(&why));
+            match (heard, update) {
+                (Ok(()), Some(update)) if count == 1 => recent.keep(bytes, update),
+                (Ok(()), _) => {}
+                (Err(why), _) => tally.refusals.add(&why),
+            }
         });
         if let Some((opcode, answer)) = asked {
             link.queue(opcode, answer);
