@@ -61,12 +61,23 @@ fn field_of(stat: &str, field: usize) -> Option<&str> {
     rest.split_whitespace().nth(field.checked_sub(3)?)
 }
 
-/// What the kernel's own structures take on the whole host (proc(5), `Slab`).
+/// What the kernel's own structures take on the whole host: objects in use of all slab caches
+/// (slabinfo(5)); `None` for all but root. The pages of what was freed a moment ago, which
+/// `/proc/meminfo` still counts, are left out.
 pub fn kernel_slab_bytes() -> Option<u64> {
-    let text = std::fs::read_to_string("/proc/meminfo").ok()?;
-    let line = text.lines().find_map(|line| line.strip_prefix("Slab:"))?;
-    let kib: u64 = line.split_whitespace().next()?.parse().ok()?;
-    Some(kib * 1024)
+    slab_bytes(&std::fs::read_to_string("/proc/slabinfo").ok()?)
+}
+
+fn slab_bytes(slabinfo: &str) -> Option<u64> {
+    let mut sum = 0;
+    // A line with the version, a line with the columns, then a line a cache.
+    for line in slabinfo.lines().skip(2) {
+        let mut columns = line.split_whitespace().skip(1);
+        let in_use: u64 = columns.next()?.parse().ok()?;
+        let object_bytes: u64 = columns.nth(1)?.parse().ok()?;
+        sum += in_use * object_bytes;
+    }
+    Some(sum)
 }
 
 fn descendants(pid: u32) -> Vec<u32> {
@@ -100,6 +111,16 @@ fn descend(root: u32, parents: &HashMap<u32, u32>) -> Vec<u32> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn slab_caches_are_summed_by_what_is_in_use() {
+        let text = "slabinfo - version: 2.1\n\
+            # name <active_objs> <num_objs> <objsize> <objperslab> <pagesperslab>\n\
+            TCPv6   26   30   2496   13    8 : tunables    0    0    0\n\
+            TCP   1508   1510   2368   13    8 : tunables    0    0    0\n";
+        assert_eq!(slab_bytes(text), Some(26 * 2496 + 1508 * 2368));
+        assert_eq!(slab_bytes("a\nb\nTCP many"), None);
+    }
 
     #[test]
     fn the_stat_of_a_process_with_an_odd_name_is_read() {

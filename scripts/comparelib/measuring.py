@@ -57,6 +57,8 @@ class Bench:
         report.parent.mkdir(exist_ok=True)
         path = rival.echo if load.kind == "echo" else rival.path
         length = ["--warm-up", "200ms", "--duration", "500ms"] if self._quick else ["--warm-up", "500ms", "--duration", "2s"]
+        # What a server has not delivered by then, it cannot keep up with.
+        length += ["--drain-timeout", "5s"]
         words = ["--url", f"ws://127.0.0.1:{server.port}{path}", "--server-pid", str(server.pid), *length,
                  *([] if load.kind == "echo" else rival.arguments), *load.words(self._quick)]
         core = GENERATOR_CORE if self._can_pin and not load.all_cores else None

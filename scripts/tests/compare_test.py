@@ -12,7 +12,7 @@ from pathlib import Path
 SCRIPTS = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(SCRIPTS))
 
-from comparelib import definitions, install, servers, summary, table  # noqa: E402
+from comparelib import definitions, install, main, servers, summary, table  # noqa: E402
 from comparelib.definitions import Load, Wrong, choose, fill  # noqa: E402
 from comparelib.measuring import Bench  # noqa: E402
 
@@ -190,6 +190,20 @@ class Table(unittest.TestCase):
                 {"rounds": 1, "quick": False, "cores": 2, "rivals": {"fanfare": {"title": "f"}}, "loads": [load]}
             )
             self.assertIn(limit, text)
+
+
+class Outcome(unittest.TestCase):
+    def test_only_what_is_ours_decides_the_exit_code(self) -> None:
+        rivals = {"fanfare": {"title": "fanfare /ws"}, "ws": {"title": "Node ws"}, "floor": {"title": "the floor"}}
+
+        def outcome(**passed: bool) -> bool:
+            results = {name: summary.sum_up([report(1.0, passed=passed[name])]) for name in passed}
+            return main.is_verified({"rivals": rivals, "loads": [{"results": {**results, "nats": {"reason": "no echo"}}}]})
+
+        self.assertTrue(outcome(fanfare=True, ws=False, floor=True))
+        self.assertFalse(outcome(fanfare=False, ws=True))
+        self.assertFalse(outcome(fanfare=True, floor=False))
+        self.assertFalse(outcome())
 
 
 class Servers(unittest.TestCase):

@@ -1,6 +1,7 @@
-//! Charts of a scenario, as SVG, drawn from `summary.json` and `curve.csv` alone; what has no
-//! figures says so in its picture. Called by the subcommand `chart`.
+//! Charts of a scenario or of a comparison, as SVG, drawn from `summary.json` and `curve.csv` alone;
+//! what has no figures says so in its picture. Called by the subcommand `chart`.
 
+mod compare;
 mod curve;
 mod latency;
 mod memory;
@@ -29,11 +30,14 @@ const COLOURS: [RGBColor; 8] = [
 
 type Area<'a> = DrawingArea<SVGBackend<'a>, Shift>;
 
-/// Draws the four charts of a folder into it.
+/// Draws the charts of a folder into it: four of a scenario, two of a comparison.
 pub fn draw(dir: &Path) -> anyhow::Result<()> {
     let path = dir.join("summary.json");
     let read = || -> anyhow::Result<Value> { Ok(serde_json::from_slice(&std::fs::read(&path)?)?) };
     let summary = read().with_context(|| path.display().to_string())?;
+    if summary["loads"].is_array() {
+        return compare::draw(dir, &summary);
+    }
     let phases = summary["phases"].as_array().cloned().unwrap_or_default();
     picture(&dir.join("curve.svg"), (SIZE.0, SIZE.1 * 2), |area| {
         curve::draw(area, &dir.join("curve.csv"))
@@ -60,7 +64,7 @@ fn picture(
         area.fill(&WHITE).map_err(told)?;
         if !draw(&area)? {
             let style = (FONT, 20).into_font();
-            area.draw_text("no such phase in this scenario", &style.into(), (40, 40))
+            area.draw_text("no such phase or load in this run", &style.into(), (40, 40))
                 .map_err(told)?;
         }
         area.present().map_err(told)
@@ -152,7 +156,7 @@ mod tests {
             ("memory.svg", "connections"),
         ] {
             let svg = std::fs::read_to_string(dir.join(name)).unwrap();
-            let is_drawn = svg.contains(word) && !svg.contains("no such phase");
+            let is_drawn = svg.contains(word) && !svg.contains("no such phase or load");
             assert!(is_drawn, "{name}");
         }
         std::fs::remove_dir_all(&dir).unwrap();

@@ -216,18 +216,15 @@ fn verdict(plan: &Plan, session: &Session<'_>, findings: &Findings) -> Verdict {
 /// Whether it was this program that limited the figures: it used its core up while the server did
 /// not, or it could not keep its own schedule.
 fn saturation(plan: &Plan, session: &Session<'_>, findings: &Findings) -> Vec<String> {
-    let Some(window) = findings.window else {
+    // Memory does not depend on how fast it was filled.
+    let Some(window) = findings.window.filter(|_| plan.shape != Shape::Hold) else {
         return Vec::new();
     };
-    let measured = match plan.shape {
-        Shape::Hold => findings.join,
-        _ => window,
-    };
     let mut reasons = Vec::new();
-    let server_cores = measured.server.map_or(0.0, |server| server.cores);
+    let server_cores = window.server.map_or(0.0, |server| server.cores);
     let server_is_free = server_cores < SATURATED_CORES;
-    if measured.generator_cores > SATURATED_CORES && server_is_free {
-        let cores = measured.generator_cores;
+    if window.generator_cores > SATURATED_CORES && server_is_free {
+        let cores = window.generator_cores;
         reasons.push(format!(
             "the generator used {cores:.2} of its one core, the server {server_cores:.2}"
         ));
