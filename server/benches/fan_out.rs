@@ -11,8 +11,7 @@ use divan::{Bencher, black_box};
 use fanfare::clock::Now;
 use fanfare::engine::{ConnId, Engine, Settings};
 use fanfare::hub::Charter;
-use fanfare::hub::mail::{Mail, Reply, Request, ShardId};
-use fanfare::hub::update::{Form, Payload};
+use fanfare::hub::mail::{Mail, ShardId};
 use fanfare_wire::frame::{Opcode, put_masked_frame};
 
 const SUBSCRIBERS: usize = 5_000;
@@ -28,45 +27,109 @@ fn main() {
 /// One topic that all have, so many updates of it a tick.
 #[divan::bench(args = [1, 8, 32, 100])]
 fn one_topic(bencher: Bencher<'_, '_>, updates: usize) {
-    let topics = Arc::new(vec![name(0); updates]);
-    let mut engine = subscribed(|_| vec![name(0)]);
+    let mut shard = Shard::with_subscribers(|_| vec![name(0)]);
+    let burst = published(std::iter::repeat_n(0, updates));
     bencher
         .counter(ItemsCount::new(updates * SUBSCRIBERS))
-        .bench_local(move || tick(&mut engine, &topics));
+        .bench_local(move || shard.tick(&burst));
+}
+
+/// 10 topics that all have, so many updates a tick, one topic after the other.
+#[divan::bench(args = [10, 100])]
+fn ten_topics(bencher: Bencher<'_, '_>, updates: usize) {
+    let mut shard = Shard::with_subscribers(|_| (0..10).map(name).collect());
+    let burst = published((0..updates).map(|n| n % 10));
+    bencher
+        .counter(ItemsCount::new(updates * SUBSCRIBERS))
+        .bench_local(move || shard.tick(&burst));
 }
 
 /// 1,000 topics, 10 for each subscriber, so many updates of different topics a tick: 50 deliveries each.
 #[divan::bench(args = [1, 10, 50, 250])]
 fn ticker(bencher: Bencher<'_, '_>, updates: usize) {
-    let mut engine = subscribed(|index| (0..10).map(|n| name(index * 7 + n * 101)).collect());
+    let mut shard =
+        Shard::with_subscribers(|index| (0..10).map(|n| name(index * 7 + n * 101)).collect());
     let mut at = 0;
     bencher
         .counter(ItemsCount::new(updates * SUBSCRIBERS / 100))
         .bench_local(move || {
-            let topics: Vec<_> = (0..updates).map(|n| name((at + n) * 617)).collect();
+            let burst = published((at..at + updates).map(|n| n * 617));
             at += updates;
-            tick(&mut engine, &topics);
+            shard.tick(&burst);
         });
 }
 
-fn name(number: usize) -> Arc<str> {
-    format!("px.{}", number % 1000).into()
+fn name(number: usize) -> String {
+    format!("px.{}", number % 1000)
 }
 
-/// Publishes to these topics and writes everything to sockets that take it.
-fn tick(engine: &mut Engine, topics: &[Arc<str>]) {
-    let requests = topics.iter().map(|topic| Request::Publish {
-        topic: topic.clone(),
-        payload: Payload::new(Form::Json, &[b'7'; 100]),
-        key: None,
-        reply: Reply::None,
-    });
-    let mail = Mail {
-        requests: requests.collect(),
-        ..Mail::default()
-    };
-    engine.on_mail(NOW, mail);
-    flush(engine);
+/// What a publisher sends to publish to each of these topics.
+fn published(topics: impl Iterator<Item = usize>) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    for topic in topics.map(name) {
+        let data = "7".repeat(100);
+        put_command(
+            &mut bytes,
+            &format!(r#"{{"action":"publish","topic":"{topic}","data":{data}}}"#),
+        );
+    }
+    bytes
+}
+
+fn put_command(bytes: &mut Vec<u8>, text: &str) {
+    put_masked_frame(bytes, Opcode::Text, [9, 8, 7, 6], text.as_bytes());
+}
+
+/// A shard with its subscribers, and a publisher whose publishes are answered, as all are.
+struct Shard {
+    engine: Engine,
+    publisher: ConnId,
+}
+
+impl Shard {
+    fn with_subscribers(topics_of: impl Fn(usize) -> Vec<String>) -> Shard {
+        let charter = Charter {
+            shards: 1,
+            seed: 42,
+            epoch: "e1".into(),
+            topics_per_owner_max: 10_000,
+            kept_bytes_per_owner_max: 1 << 30,
+            filter_topics_max: 1_000,
+            history: Arc::default(),
+        };
+        let settings = Arc::new(Settings::default());
+        let mut engine = Engine::new(ShardId(0), charter, settings, SUBSCRIBERS + 1);
+        for index in 0..SUBSCRIBERS {
+            let id = open(&mut engine);
+            let topics = topics_of(index);
+            let mut bytes = Vec::new();
+            put_command(
+                &mut bytes,
+                &format!(r#"{{"action":"subscribe","topics":{topics:?},"snapshot":false}}"#),
+            );
+            engine.on_bytes(NOW, id, &mut bytes);
+        }
+        let publisher = open(&mut engine);
+        let mut shard = Shard { engine, publisher };
+        shard.tick(&[]);
+        shard
+    }
+
+    /// Takes what the publisher sends, and writes everything to sockets that take it.
+    fn tick(&mut self, sent: &[u8]) {
+        let mut sent = sent.to_vec();
+        self.engine.on_bytes(NOW, self.publisher, &mut sent);
+        self.engine.on_mail(NOW, Mail::default());
+        flush(&mut self.engine);
+    }
+}
+
+fn open(engine: &mut Engine) -> ConnId {
+    let id = engine.on_open(NOW, false);
+    let request = "GET /ws HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+         Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
+    engine.on_bytes(NOW, id, &mut request.as_bytes().to_vec());
+    id
 }
 
 fn flush(engine: &mut Engine) {
@@ -80,41 +143,4 @@ fn flush(engine: &mut Engine) {
         }
     }
     engine.end_tick();
-}
-
-fn subscribed(topics_of: impl Fn(usize) -> Vec<Arc<str>>) -> Engine {
-    let charter = Charter {
-        shards: 1,
-        seed: 42,
-        epoch: "e1".into(),
-        topics_per_owner_max: 10_000,
-        kept_bytes_per_owner_max: 1 << 30,
-        filter_topics_max: 1_000,
-        history: Arc::default(),
-    };
-    let settings = Arc::new(Settings::default());
-    let mut engine = Engine::new(ShardId(0), charter, settings, SUBSCRIBERS);
-    for index in 0..SUBSCRIBERS {
-        let id = engine.on_open(NOW, false);
-        let request = "GET /ws HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
-             Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
-        engine.on_bytes(NOW, id, &mut request.as_bytes().to_vec());
-        say(
-            &mut engine,
-            id,
-            &format!(
-                r#"{{"action":"subscribe","topics":{:?},"snapshot":false}}"#,
-                topics_of(index)
-            ),
-        );
-    }
-    engine.on_mail(NOW, Mail::default());
-    flush(&mut engine);
-    engine
-}
-
-fn say(engine: &mut Engine, id: ConnId, text: &str) {
-    let mut frame = Vec::new();
-    put_masked_frame(&mut frame, Opcode::Text, [9, 8, 7, 6], text.as_bytes());
-    engine.on_bytes(NOW, id, &mut frame);
 }

@@ -8,15 +8,10 @@ use fanfare_wire::code::ErrorCode;
 use super::Engine;
 use super::conn::flag;
 use crate::hub::filters::{FilterId, Stage as FilterStage};
-use crate::hub::mail::{Delivery, Mail, Request, TopicRef};
+use crate::hub::mail::{Delivery, Mail, Request};
 use crate::hub::subs::Source;
 use crate::hub::topics::{Stage, TopicId};
 use crate::hub::update::{Update, Variant};
-
-/// A run is no longer than this, nor than the outbox limit: nobody's queue must get far beyond it at once.
-const RUN_BYTES_MAX: usize = 64 * 1024;
-/// What an update's name and other surroundings count towards a run, at most.
-const SURROUNDINGS_BYTES: usize = 512;
 
 const TOO_MANY_TOPICS: (ErrorCode, &str) = (
     ErrorCode::SubscriptionLimit,
@@ -31,21 +26,6 @@ pub(super) struct Inbox {
 }
 
 impl Inbox {
-    /// Takes the next delivery if it is an update for this listening side, or by name for this topic.
-    fn next_of(&mut self, wanted: Option<TopicRef>, topic: &Arc<str>) -> Option<Arc<Update>> {
-        let is_wanted = |delivery: &mut Delivery| match delivery {
-            Delivery::Update { listener, update } => {
-                // All updates of a topic share one name.
-                *listener == wanted && (wanted.is_some() || Arc::ptr_eq(&update.topic, topic))
-            }
-            _ => false,
-        };
-        match self.deliveries.pop_front_if(is_wanted)? {
-            Delivery::Update { update, .. } => Some(update),
-            _ => None,
-        }
-    }
-
     pub(super) fn put(&mut self, mail: Mail) {
         self.requests.extend(mail.requests);
         self.deliveries.extend(mail.deliveries);
@@ -90,7 +70,7 @@ impl Engine {
 
     fn on_delivery(&mut self, delivery: Delivery) {
         match delivery {
-            Delivery::Update { listener, update } => self.on_update(listener, update),
+            Delivery::Update { listener, update } => self.on_updates(listener, update),
             Delivery::Joined {
                 listener,
                 seq,
@@ -140,40 +120,9 @@ impl Engine {
         }
     }
 
-    /// An update has come, and with it those of the same topic that lie behind it in the inbox: a run.
-    fn on_update(&mut self, listener: Option<TopicRef>, update: Arc<Update>) {
-        let Some(id) = self.hub.recipient(listener, &update) else {
-            return;
-        };
-        let run_bytes_max = RUN_BYTES_MAX.min(self.settings.outbox_bytes_max as usize);
-        // Twice its length: as a string inside JSON it may grow.
-        let weight = |update: &Update| 2 * update.payload_bytes() + SURROUNDINGS_BYTES;
-        let mut run = std::mem::take(&mut self.run);
-        let mut run_bytes = weight(&update);
-        run.push(update);
-        while run_bytes < run_bytes_max
-            && let Some(update) = self.inbox.next_of(listener, &run[0].topic)
-        {
-            run_bytes += weight(&update);
-            run.push(update);
-        }
-        let topic = &mut self.hub.topics[id];
-        debug_assert!(
-            topic.stage == Stage::Live
-                && (topic.seq + 1..).zip(&run).all(|(seq, one)| one.seq == seq),
-            "the owner's stream has no hole"
-        );
-        topic.advance(&run, self.recovery_most);
-        self.counters.updates_in += run.len() as u64;
-        self.fan_out(id, &run);
-        self.serve_aside(id, &run);
-        run.clear();
-        self.run = run;
-    }
-
     /// Queues a run of updates to everybody who has its topic: by name, then by filters, the most specific first. Who has it by
     /// several is served once, by the first.
-    fn fan_out(&mut self, id: TopicId, run: &[Arc<Update>]) {
+    pub(super) fn fan_out(&mut self, id: TopicId, run: &[Arc<Update>]) {
         let topic = &self.hub.topics[id];
         let filters = &self.hub.filters;
         let covering = filters.of(topic.set);

@@ -28,6 +28,7 @@ mod outbox;
 mod outlet;
 mod palette;
 mod recovery;
+mod runs;
 mod serve;
 mod session;
 pub mod settings;
@@ -54,7 +55,6 @@ use slab::Slab;
 
 use crate::clock::Now;
 use crate::hub::mail::{Mail, Most, ShardId};
-use crate::hub::update::Update;
 use crate::hub::{Charter, Hub};
 use asks::Ask;
 use census::Census;
@@ -66,6 +66,7 @@ use disconnect::Disconnect;
 use http::Answer;
 use marks::Marks;
 use outlet::Outlet;
+use runs::Batch;
 use serve::Offer;
 pub use settings::{HistoryLimits, HistoryRule, HistoryRules, Route, Settings, Target};
 use subscribe::Subscribe;
@@ -116,8 +117,8 @@ pub struct Engine {
     gone: Vec<u32>,
     generation: u32,
     inbox: Inbox,
-    /// Scratch for updates of one topic that came together.
-    run: Vec<Arc<Update>>,
+    /// Updates that came together.
+    batch: Batch,
     jam: Jam,
     /// Connections with the flag PAUSED.
     paused: Vec<u32>,
@@ -166,7 +167,7 @@ impl Engine {
             gone: Vec::new(),
             generation: 0,
             inbox: Inbox::default(),
-            run: Vec::new(),
+            batch: Batch::default(),
             jam: Jam::default(),
             paused: Vec::new(),
             text: Vec::new(),
