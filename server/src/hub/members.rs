@@ -39,6 +39,9 @@ impl Member {
     }
 }
 
+/// A column has room for so many more when it grows, at least.
+const MEMBERS_MIN: usize = 4;
+
 /// The members of one topic or filter.
 #[derive(Debug, Default)]
 pub struct Members([Vec<Member>; VARIANTS]);
@@ -72,6 +75,11 @@ impl Members {
     /// Adds a member and returns its place in the column.
     pub(super) fn add(&mut self, variant: Variant, member: Member) -> u32 {
         let column = &mut self.0[variant as usize];
+        if column.len() == column.capacity() {
+            // By an eighth: doubled, as a vector grows by itself, columns are a third air on average, which with ten topics a
+            // connection is more than its record takes.
+            column.reserve_exact((column.len() / 8).max(MEMBERS_MIN));
+        }
         column.push(member);
         (column.len() - 1) as u32
     }
