@@ -3,6 +3,7 @@
 import argparse
 import copy
 import datetime
+import json
 import os
 import platform
 import signal
@@ -54,6 +55,7 @@ def _parse(description: str, argv: list[str]) -> argparse.Namespace:
     parser.add_argument("--quick", action="store_true", help="small numbers, to see whether everything works")
     parser.add_argument("--list", action="store_true", help="show servers and loads, and end")
     parser.add_argument("--out", type=Path, metavar="DIR", help="where to write (bench-results/<date>-<host>-compare-<rev>)")
+    parser.add_argument("--resume", action="store_true", help="keep loads that --out already holds all reports of, measure the others")
     parser.add_argument("--no-build", action="store_true", help="use the programs as they were last built")
     parser.add_argument("--fanfare", action="append", default=[], metavar="NAME=FILE", help="another build of fanfare, as well")
     options = parser.parse_args(argv[1:])
@@ -129,9 +131,12 @@ class _Run:
         for load in self._loads:
             print(f"\n{load.id}: {load.title}", flush=True)
             able = [rival for rival in self._rivals if "missing" not in self._described[rival.name] and rival.reason_against(load) is None]
-            for round_ in range(1, self._options.rounds + 1):
+            rounds = range(1, self._options.rounds + 1)
+            # Ratios are taken within a load, so a load is kept as a whole or measured as a whole.
+            is_kept = self._options.resume and all(self._bench.report(rival, load, round_).exists() for round_ in rounds for rival in able)
+            for round_ in rounds:
                 for rival in able:
-                    report = self._bench.measure(rival, load, round_)
+                    report = (self._bench.read if is_kept else self._bench.measure)(rival, load, round_)
                     self._reports.setdefault((load.id, rival.name), []).append(report)
                     print(f"  {round_} {rival.name:<16} {_line(load, report)}", flush=True)
 
@@ -146,7 +151,8 @@ class _Run:
         }
         described = host.manifest(ROOT, self._argv, {}, False)
         described["command"] = " ".join(["scripts/compare", *self._argv[1:]])
-        described["commands"] = {**self._bench.commands, "generator": "taskset -c 1 fanfare-loadgen measure …; each in its raw report"}
+        before = json.loads((out / "manifest.json").read_text()) if self._options.resume and (out / "manifest.json").exists() else {}
+        described["commands"] = {**before.get("commands", {}), **self._bench.commands, "generator": "taskset -c 1 fanfare-loadgen measure …; each in its raw report"}
         described["versions"] = {name: rival.get("version") for name, rival in self._described.items()}
         host.write_json(out / "manifest.json", described)
         host.write_json(out / "summary.json", summary)

@@ -24,6 +24,14 @@ class Bench:
         self._can_pin = os.sched_getaffinity(0) >= {SERVER_CORE, GENERATOR_CORE}
         self.commands: dict[str, str] = {}
 
+    def report(self, rival, load, round_: int) -> Path:
+        """Where the generator's report is, or will be."""
+        return self._out / "raw" / f"{load.id}-{rival.name}-{round_}.json"
+
+    def read(self, rival, load, round_: int) -> dict:
+        """A report that is there already."""
+        return json.loads(self.report(rival, load, round_).read_text())
+
     def measure(self, rival, load, round_: int) -> dict:
         """The generator's report; with the key `error` alone if there is none."""
         name = f"{load.id}-{rival.name}-{round_}"
@@ -33,7 +41,7 @@ class Bench:
             except Failed as error:
                 return {"error": str(error)}
             try:
-                return self._generate(rival, load, server, name)
+                return self._generate(rival, load, server, self.report(rival, load, round_))
             finally:
                 server.end()
 
@@ -52,8 +60,7 @@ class Bench:
         (self._out / "logs").mkdir(exist_ok=True)
         return Server(command, environment, port, self._out / "logs" / f"{name}.log", core)
 
-    def _generate(self, rival, load, server: Server, name: str) -> dict:
-        report = self._out / "raw" / f"{name}.json"
+    def _generate(self, rival, load, server: Server, report: Path) -> dict:
         report.parent.mkdir(exist_ok=True)
         path = rival.echo if load.kind == "echo" else rival.path
         length = ["--warm-up", "200ms", "--duration", "500ms"] if self._quick else ["--warm-up", "500ms", "--duration", "2s"]
