@@ -14,10 +14,12 @@
 //! | [`close`], [`error`] | close frames; a fault of the peer into the code that answers it |
 //! | [`command`] | a client's text message into a command |
 //! | [`event`] | what the server says into JSON text, and back for clients |
+//! | [`binary`] | the same of data, skips and gaps as binary records, and back |
 //! | [`topic`], [`code`] | names of topics and filters; the protocol's error codes |
 
 #![forbid(unsafe_code)]
 
+pub mod binary;
 pub mod close;
 pub mod code;
 pub mod command;
