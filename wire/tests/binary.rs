@@ -184,6 +184,88 @@ fn what_is_not_as_the_table_has_it_is_refused_for_what_is_wrong() {
     }
 }
 
+#[test]
+fn records_say_the_same_in_the_words_of_the_json_protocol_once_their_alias_is_told() {
+    let mut aliases = Aliases::default();
+    aliases.learn_from(r#"{"type":"subscribed","id":1,"topics":[{"topic":"A","epoch":"e","seq":3,"alias":17},{"topic":"b.*","matched":0}]}"#);
+    let data = |alias, is_json, payload| {
+        let kind = DataKind::Update;
+        Record::Data(Data {
+            kind,
+            is_json,
+            alias,
+            seq: 4,
+            ts_us: 5,
+            payload,
+        })
+    };
+    let table = [
+        (
+            data(17, true, b"{}"),
+            Ok(r#"{"type":"update","topic":"A","seq":4,"ts":5,"data":{}}"#),
+        ),
+        (data(18, true, b"1"), Err(AliasError::Unknown(18))),
+        (
+            Record::Alias {
+                alias: 18,
+                topic: "b.c",
+            },
+            Ok(""),
+        ),
+        (
+            data(18, true, b"1"),
+            Ok(r#"{"type":"update","topic":"b.c","seq":4,"ts":5,"data":1}"#),
+        ),
+        (
+            data(18, false, b"hi"),
+            Ok(r#"{"type":"update","topic":"b.c","seq":4,"ts":5,"encoding":"text","data":"hi"}"#),
+        ),
+        (
+            data(18, false, b"\xff"),
+            Ok(
+                r#"{"type":"update","topic":"b.c","seq":4,"ts":5,"encoding":"base64","data":"/w=="}"#,
+            ),
+        ),
+        (
+            Record::Skip {
+                alias: 18,
+                from: 5,
+                to: 7,
+                why: SkipWhy::Rate,
+            },
+            Ok(r#"{"type":"skip","topic":"b.c","from":5,"to":7,"why":"rate"}"#),
+        ),
+        (
+            Record::Gap {
+                alias: 17,
+                from: 8,
+                why: GapWhy::Epoch,
+                epoch: "f",
+            },
+            Ok(r#"{"type":"gap","topic":"A","from":8,"why":"epoch","epoch":"f"}"#),
+        ),
+        (
+            Record::Alias {
+                alias: 17,
+                topic: "C",
+            },
+            Ok(""),
+        ),
+        (
+            data(17, true, b"2"),
+            Ok(r#"{"type":"update","topic":"C","seq":4,"ts":5,"data":2}"#),
+        ),
+    ];
+    for (record, expected) in table {
+        let mut out = Vec::new();
+        let put = aliases.put_event(&mut out, &written(&record));
+        let said = put.map(|()| String::from_utf8(out).unwrap());
+        assert_eq!(said.as_deref(), expected.as_deref(), "{record:?}");
+    }
+    let cut_off = aliases.put_event(&mut Vec::new(), b"");
+    assert_eq!(cut_off, Err(AliasError::Record(BinaryError::Truncated)));
+}
+
 prop_compose! {
     fn any_data()(
         kind in prop::sample::select(vec![DataKind::Snapshot, DataKind::History, DataKind::Update]),

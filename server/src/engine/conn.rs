@@ -56,6 +56,8 @@ pub(super) enum Door {
     Http,
     /// The JSON protocol.
     Ws,
+    /// The same with data as binary records.
+    Binary,
     /// Commands in, bare payloads out.
     Raw,
     /// A raw room of one topic.
@@ -67,11 +69,16 @@ pub(super) enum Door {
 impl Door {
     /// What its subscriptions get.
     pub(super) fn variant(self) -> Variant {
-        if self == Door::Ws {
-            Variant::Json
-        } else {
-            Variant::Raw
+        match self {
+            Door::Ws => Variant::Json,
+            Door::Binary => Variant::Binary,
+            Door::Http | Door::Raw | Door::Room | Door::Echo => Variant::Raw,
         }
+    }
+
+    /// Whether it is one of the two that speak the whole protocol, with hello, acks and heartbeats.
+    pub(super) fn is_ws(self) -> bool {
+        matches!(self, Door::Ws | Door::Binary)
     }
 }
 

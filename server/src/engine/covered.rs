@@ -16,6 +16,7 @@ use crate::hub::filters::FilterId;
 use crate::hub::policy::SubOptions;
 use crate::hub::subs::{MemberId, Source, SubId};
 use crate::hub::topics::TopicId;
+use crate::hub::update::{self, Variant};
 
 /// A filter that the connection did not have.
 pub(super) struct NewFilter {
@@ -24,10 +25,11 @@ pub(super) struct NewFilter {
     pub(super) snapshot: bool,
 }
 
-/// A topic that the connection did not have, and the subscription that it comes by.
+/// A topic that the connection did not have, the subscription that it comes by, and whether its last value is wanted.
 pub(super) struct Newcomer {
     topic: TopicId,
     sub: SubId,
+    snapshot: bool,
 }
 
 impl Engine {
@@ -57,8 +59,7 @@ impl Engine {
         matched
     }
 
-    /// Makes the connection a member of new filters. Returns the topics that it now has and did not have before, if their
-    /// last value is wanted.
+    /// Makes the connection a member of new filters. Returns the topics with a value that it now has and did not have before.
     pub(super) fn join_filters(&mut self, index: u32, new: &[NewFilter]) -> Vec<Newcomer> {
         if new.is_empty() {
             return Vec::new();
@@ -88,13 +89,16 @@ impl Engine {
         for (set, content) in sets.iter() {
             if !content.iter().any(|id| old.contains(id)) {
                 // The most specific of the new ones decides whether a snapshot is wanted.
-                let first = content.iter().find_map(|id| subs.get(id));
-                by_set[set.index()] = first.filter(|(_, snapshot)| *snapshot).map(|(sub, _)| *sub);
+                by_set[set.index()] = content.iter().find_map(|id| subs.get(id)).copied();
             }
         }
         let newcomer = |(id, set): (TopicId, usize)| {
-            let sub = by_set.get(set).copied().flatten()?;
-            (!by_name.contains(&id)).then_some(Newcomer { topic: id, sub })
+            let (sub, snapshot) = by_set.get(set).copied().flatten()?;
+            (!by_name.contains(&id)).then_some(Newcomer {
+                topic: id,
+                sub,
+                snapshot,
+            })
         };
         (self.hub.topics.iter())
             .filter(|(_, topic)| topic.last.is_some())
@@ -111,11 +115,15 @@ impl Engine {
         (self.hub).subscribe(&mut conn.subs, member, source, variant, new.options)
     }
 
-    /// Sends the last values of topics that came by filters, as far as there is room; the others wait.
+    /// Tells the aliases of topics that came by filters, where they are needed, and sends the last values as far as there is
+    /// room; the others wait.
     pub(super) fn open_filters(&mut self, index: u32, newcomers: &[Newcomer]) {
         let variant = self.outlet.conns[index as usize].door.variant();
+        if variant == Variant::Binary {
+            self.tell_aliases(index, newcomers);
+        }
         let mut is_full = false;
-        for Newcomer { topic, sub } in newcomers {
+        for Newcomer { topic, sub, .. } in newcomers.iter().filter(|one| one.snapshot) {
             let Some(last) = self.hub.topics[*topic].last.clone() else {
                 continue;
             };
@@ -127,6 +135,19 @@ impl Engine {
                 let kind = DataKind::Snapshot;
                 self.outlet.push_data(index, &last, variant, kind);
             }
+        }
+    }
+
+    /// All in one frame of the queue. Those without a value need none: their first update brings it, see
+    /// [`Update::frame`](crate::hub::update::Update::frame). So no connection keeps what it has been told.
+    fn tell_aliases(&mut self, index: u32, newcomers: &[Newcomer]) {
+        self.frame.clear();
+        for one in newcomers {
+            let topic = &self.hub.topics[one.topic];
+            update::put_alias(&mut self.frame, topic.alias, &topic.name);
+        }
+        if !self.frame.is_empty() {
+            self.outlet.push_own(index, &self.frame);
         }
     }
 }

@@ -73,6 +73,7 @@ impl Engine {
             Delivery::Update { listener, update } => self.on_updates(listener, update),
             Delivery::Joined {
                 listener,
+                alias,
                 seq,
                 last,
             } => {
@@ -85,12 +86,18 @@ impl Engine {
                     debug_assert_eq!(topic.seq, seq, "there is one stream");
                     return;
                 }
-                (topic.stage, topic.seq, topic.last) = (Stage::Live, seq, last);
+                (topic.stage, topic.alias) = (Stage::Live, alias);
+                (topic.seq, topic.last) = (seq, last);
                 let waiting = topic.take_waiting();
                 self.on_source_answered(&waiting, Source::Topic(id), None);
             }
-            Delivery::Born { topic, seq, last } => {
-                if let Some(id) = self.hub.on_born(topic, seq, last) {
+            Delivery::Born {
+                topic,
+                alias,
+                seq,
+                last,
+            } => {
+                if let Some(id) = self.hub.on_born(topic, alias, seq, last) {
                     let waiting = self.hub.topics[id].take_waiting();
                     self.on_source_answered(&waiting, Source::Topic(id), None);
                 }

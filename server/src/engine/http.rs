@@ -8,8 +8,11 @@ use super::disconnect::Disconnect;
 use super::settings::Target;
 use fanfare_wire::topic;
 
-/// The subprotocol of `/ws`.
-const PROTOCOL: &str = "fanfare.v1.json";
+/// The subprotocols of `/ws`, and the door that each opens.
+const PROTOCOLS: [(&str, Door); 2] = [
+    ("fanfare.v1.json", Door::Ws),
+    ("fanfare.v1.bin", Door::Binary),
+];
 
 /// A whole plain-text answer, after which the connection ends.
 #[derive(Debug, PartialEq, Eq)]
@@ -132,8 +135,10 @@ impl Engine {
         {
             return Outcome::Answer(Answer::plain(404, text));
         }
-        let protocol = (door == Door::Ws && upgrade.protocols().any(|offered| offered == PROTOCOL))
-            .then_some(PROTOCOL);
+        let chosen = (door == Door::Ws)
+            .then(|| choose(upgrade.protocols()))
+            .flatten();
+        let (protocol, door) = chosen.map_or((None, door), |(name, door)| (Some(name), door));
         self.frame.clear();
         handshake::put_switching(&mut self.frame, upgrade.key, protocol);
         Outcome::Upgrade { door, room }
@@ -170,7 +175,7 @@ impl Engine {
         self.outlet.push_own(index, &self.frame);
         self.due.set(index, self.now, 0);
         match (door, room) {
-            (Door::Ws, _) => self.say_hello(index),
+            (door, _) if door.is_ws() => self.say_hello(index),
             (_, Some(name)) => {
                 let cold = &mut self.outlet.conns[index as usize].cold;
                 cold.get_or_insert_default().room = Some((*name).into());
@@ -197,6 +202,12 @@ impl Engine {
         );
         self.outlet.push_own(index, &self.frame);
     }
+}
+
+/// The first of the offered protocols that is spoken here: they stand in the order in which the client likes them
+/// (RFC 6455, section 1.9).
+fn choose<'o>(mut offered: impl Iterator<Item = &'o str>) -> Option<(&'static str, Door)> {
+    offered.find_map(|name| PROTOCOLS.into_iter().find(|(known, _)| *known == name))
 }
 
 /// Paths without a WebSocket behind them.

@@ -11,6 +11,7 @@
 
 #[cfg(test)]
 pub(crate) mod account;
+mod asides;
 mod asks;
 mod census;
 mod closing;

@@ -27,7 +27,8 @@ const OPTIONS: [&str; 8] = [
 
 #[derive(Clone, Debug)]
 enum Op {
-    Connect(usize),
+    /// On which shard, and whether it speaks the binary protocol.
+    Connect(usize, bool),
     Subscribe(usize, usize, usize),
     /// To a topic, from where the client left off.
     Resume(usize, usize),
@@ -51,7 +52,7 @@ fn op() -> impl Strategy<Value = Op> {
     let source = 0..8usize;
     let window = prop_oneof![(0..400usize).prop_map(Some), Just(None)];
     prop_oneof![
-        2 => (0..3usize).prop_map(Op::Connect),
+        2 => (0..3usize, any::<bool>()).prop_map(|(s, b)| Op::Connect(s, b)),
         6 => (client.clone(), source.clone(), options.clone()).prop_map(|(c, t, o)| Op::Subscribe(c, t, o)),
         3 => (client.clone(), topic.clone()).prop_map(|(c, t)| Op::Resume(c, t)),
         2 => (client.clone(), source.clone(), options).prop_map(|(c, t, o)| Op::Set(c, t, o)),
@@ -128,11 +129,14 @@ impl Model {
 
     fn apply(&mut self, op: &Op) {
         match *op {
-            Op::Connect(shard) if self.present.len() < 8 => {
-                let client = self.world.connect_ws(shard);
+            Op::Connect(shard, is_binary) if self.present.len() < 8 => {
+                let client = match is_binary {
+                    true => self.world.connect_binary(shard),
+                    false => self.world.connect_ws(shard),
+                };
                 self.present.push((client, Account::default()));
             }
-            Op::Connect(_) => {}
+            Op::Connect(..) => {}
             Op::Subscribe(n, source, options) => self.say(
                 n,
                 "subscribe",

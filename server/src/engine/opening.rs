@@ -10,6 +10,7 @@ use fanfare_wire::command::Id;
 use fanfare_wire::event::{self, DataKind, GapWhy, Recovered, SubscribedTopic, TopicFault};
 
 use super::Engine;
+use super::asides::{self, Named};
 use super::commands::Known;
 use super::conn::{Door, Stage};
 use super::covered::NewFilter;
@@ -37,6 +38,7 @@ enum Granted {
 
 struct GrantedTopic {
     name: Arc<str>,
+    alias: u32,
     seq: u64,
     last: Option<Arc<Update>>,
     recovered: Option<Recovered>,
@@ -148,6 +150,7 @@ impl Engine {
         let topic = &self.hub.topics[id];
         let mut granted = GrantedTopic {
             name: topic.name.clone(),
+            alias: topic.alias,
             seq: self.position(index, id, topic.seq),
             last: topic.last.clone(),
             recovered: None,
@@ -234,7 +237,7 @@ impl Engine {
                 topic: &granted.name,
                 epoch: &epoch,
                 seq: granted.seq,
-                alias: None,
+                alias: (door == Door::Binary).then_some(granted.alias),
                 recovered: granted.recovered,
             }),
             Granted::Filter(id) => event::Granted::Filter {
@@ -270,11 +273,22 @@ impl Engine {
             }
             Opening::Snapshot => {}
             &Opening::Gap { from, why } => {
-                // Raw connections get payloads and nothing else.
-                if door != Door::Raw {
-                    self.say(index, |out| {
-                        event::put_gap(out, &granted.name, from, why, &epoch)
-                    });
+                let topic = Named {
+                    topic: &granted.name,
+                    alias: granted.alias,
+                };
+                self.frame.clear();
+                asides::put_gap(
+                    &mut self.frame,
+                    &mut self.text,
+                    door,
+                    topic,
+                    from,
+                    why,
+                    &epoch,
+                );
+                if !self.frame.is_empty() {
+                    self.outlet.push_own(index, &self.frame);
                 }
             }
         }

@@ -5,10 +5,11 @@
 
 use std::sync::Arc;
 
-use fanfare_wire::event::{self, DataKind};
-use fanfare_wire::frame::{self, HEADER_BYTES_MAX, Opcode};
+use fanfare_wire::event::DataKind;
+use fanfare_wire::frame::HEADER_BYTES_MAX;
 
-use super::conn::{ConnId, Door, Stage, flag};
+use super::asides::{self, Named};
+use super::conn::{ConnId, Stage, flag};
 use super::marks::MarkId;
 use super::outlet::{COPY_BYTES_MAX, WRITE_BYTES_MAX};
 use super::{Engine, SocketOp};
@@ -130,17 +131,16 @@ impl Engine {
             {
                 break;
             }
-            // Raw connections get payloads and nothing else.
-            if last.seq > mark.first && door == Door::Ws {
-                self.text.clear();
-                event::put_skip(
+            if last.seq > mark.first {
+                let left_out = (mark.first, last.seq - 1);
+                asides::put_skip(
+                    out,
                     &mut self.text,
-                    &last.topic,
-                    mark.first,
-                    last.seq - 1,
+                    door,
+                    Named::of(last),
+                    left_out,
                     mark.why,
                 );
-                frame::put_frame(out, Opcode::Text, &self.text);
             }
             if value.len() > COPY_BYTES_MAX {
                 large = Some((id, last.clone()));

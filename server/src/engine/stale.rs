@@ -5,11 +5,10 @@
 
 use std::sync::Arc;
 
-use fanfare_wire::event::{self, SkipWhy};
-use fanfare_wire::frame::{self, Opcode};
+use fanfare_wire::event::SkipWhy;
 
 use super::Engine;
-use super::conn::Door;
+use super::asides::{self, Named};
 use super::outbox::Fate;
 use crate::hub::frames::{FrameId, Frames};
 use crate::hub::topics::Topics;
@@ -18,6 +17,7 @@ use crate::hub::update::Update;
 /// Seqs of one topic, one after the other, that are left out together.
 struct Run {
     topic: Arc<str>,
+    alias: u32,
     from: u64,
     to: u64,
     /// The skip that takes the last one's place; none on `/raw`.
@@ -68,17 +68,26 @@ impl Engine {
 
     /// Registers the skip of each run, once held by the place it will take.
     fn put_skips(&mut self, index: u32, runs: &mut [Run]) {
-        let says_skips = self.outlet.conns[index as usize].door == Door::Ws;
+        let door = self.outlet.conns[index as usize].door;
         for run in runs {
             self.counters
                 .add_skipped(SkipWhy::Stale, run.to - run.from + 1);
-            if !says_skips {
+            let topic = Named {
+                topic: &run.topic,
+                alias: run.alias,
+            };
+            self.frame.clear();
+            asides::put_skip(
+                &mut self.frame,
+                &mut self.text,
+                door,
+                topic,
+                (run.from, run.to),
+                SkipWhy::Stale,
+            );
+            if self.frame.is_empty() {
                 continue;
             }
-            self.text.clear();
-            event::put_skip(&mut self.text, &run.topic, run.from, run.to, SkipWhy::Stale);
-            self.frame.clear();
-            frame::put_frame(&mut self.frame, Opcode::Text, &self.text);
             let skip = self.outlet.frames.own(self.frame.as_slice().into());
             self.outlet.frames.retain(skip, 1);
             run.skip = Some(skip);
@@ -104,6 +113,7 @@ fn add(runs: &mut Vec<Run>, update: &Update) {
         Some(run) => run.to = update.seq,
         None => runs.push(Run {
             topic: update.topic.clone(),
+            alias: update.alias,
             from: update.seq,
             to: update.seq,
             skip: None,

@@ -5,6 +5,7 @@
 
 use std::sync::Arc;
 
+use fanfare_wire::binary::Aliases;
 use fanfare_wire::frame::{self, Opcode};
 use fanfare_wire::reader::{Item, Limits, Reader, Role};
 
@@ -43,6 +44,8 @@ pub(crate) struct Client {
     pub(crate) taken: Vec<u8>,
     /// Keeps a frame of which only a part has come.
     reader: Reader,
+    /// Speaks the binary protocol: the numbers that it has been told.
+    aliases: Option<Aliases>,
     /// Its kernel takes little ahead.
     pub(crate) fresh: bool,
     pub(crate) half_closed: bool,
@@ -97,6 +100,7 @@ impl World {
             window: None,
             taken: Vec::new(),
             reader: Reader::default(),
+            aliases: None,
             fresh: false,
             half_closed: false,
             closed: false,
@@ -107,11 +111,29 @@ impl World {
 
     /// A connection upgraded at `path`; the 101 is taken off.
     pub(crate) fn connect(&mut self, shard: usize, path: &str) -> ClientId {
+        self.connect_with(shard, &upgrade(path)).0
+    }
+
+    /// The same with this request; the head of the answer, too.
+    fn connect_with(&mut self, shard: usize, request: &str) -> (ClientId, String) {
         let client = self.open(shard);
-        self.send(client, upgrade(path).as_bytes());
+        self.send(client, request.as_bytes());
         self.settle();
         let head = self.take_head(client);
         assert!(head.starts_with("HTTP/1.1 101"), "{head}");
+        (client, head)
+    }
+
+    /// A `/ws` connection that speaks the binary protocol, past its hello. What it hears in records is told in the words of the JSON
+    /// protocol; a record whose alias it has not been told fails the test.
+    pub(crate) fn connect_binary(&mut self, shard: usize) -> ClientId {
+        let offer = "Sec-WebSocket-Protocol: fanfare.v1.bin\r\n\r\n";
+        let request = upgrade("/ws").replacen("\r\n\r\n", &format!("\r\n{offer}"), 1);
+        let (client, head) = self.connect_with(shard, &request);
+        assert!(head.contains(offer.trim_end()), "{head}");
+        self.clients[client].aliases = Some(Aliases::default());
+        let hello = self.texts(client);
+        assert!(hello[0].starts_with(r#"{"type":"hello""#), "{hello:?}");
         client
     }
 
@@ -264,14 +286,29 @@ impl World {
         };
         let mut taken = std::mem::take(&mut self.clients[client].taken);
         let mut heard = Vec::new();
-        let (reader, mut input) = (&mut self.clients[client].reader, &mut taken[..]);
+        let Client {
+            reader, aliases, ..
+        } = &mut self.clients[client];
+        let mut input = &mut taken[..];
         while let Some(item) = reader
             .next(&limits, &mut input)
             .expect("the server keeps the protocol")
         {
             heard.push(match item {
-                Item::Text(text) => Heard::Text(text.into()),
-                Item::Binary(bytes) => Heard::Binary(bytes.into()),
+                Item::Text(text) => {
+                    if let Some(aliases) = aliases {
+                        assert!(!is_data(text), "data come as records: {text}");
+                        aliases.learn_from(text);
+                    }
+                    Heard::Text(text.into())
+                }
+                Item::Binary(bytes) => match aliases {
+                    Some(aliases) => match in_words(aliases, bytes) {
+                        Some(text) => Heard::Text(text),
+                        None => continue,
+                    },
+                    None => Heard::Binary(bytes.into()),
+                },
                 Item::Ping(_) => Heard::Ping,
                 Item::Pong(payload) => Heard::Pong(payload.into()),
                 Item::Close(close) => Heard::Close(close.map(|close| close.code.0)),
@@ -313,6 +350,21 @@ impl World {
         }
         held
     }
+}
+
+/// A record in the words of the JSON protocol; `None`: it was an alias.
+fn in_words(aliases: &mut Aliases, record: &[u8]) -> Option<String> {
+    let mut text = Vec::new();
+    let put = aliases.put_event(&mut text, record);
+    put.unwrap_or_else(|error| panic!("{error}: {record:02x?}"));
+    (!text.is_empty()).then(|| String::from_utf8(text).expect("JSON is UTF-8"))
+}
+
+/// Whether a text says what on a binary connection only records say.
+fn is_data(text: &str) -> bool {
+    let kinds = ["snapshot", "history", "update", "skip", "gap"];
+    let begins = |kind| text.starts_with(&format!(r#"{{"type":"{kind}""#));
+    kinds.into_iter().any(begins)
 }
 
 /// A client's frame.

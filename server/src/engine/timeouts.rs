@@ -7,7 +7,7 @@ use fanfare_wire::event;
 use fanfare_wire::frame::{self, Opcode};
 
 use super::Engine;
-use super::conn::{Door, Stage, flag};
+use super::conn::{Stage, flag};
 use super::disconnect::Disconnect;
 use super::http::Answer;
 use super::surge;
@@ -178,7 +178,7 @@ impl Engine {
         let conn = &self.outlet.conns[index as usize];
         let heartbeat_after_ms = spread(settings.heartbeat_ms, index);
         let is_idle = conn.outbox.is_empty() && !conn.has(flag::BLOCKED);
-        if conn.door == Door::Ws && settings.heartbeat_ms > 0 && is_idle {
+        if conn.door.is_ws() && settings.heartbeat_ms > 0 && is_idle {
             if unsent_ms >= heartbeat_after_ms {
                 let frame = self.heartbeat(shared);
                 self.outlet.push(index, frame);

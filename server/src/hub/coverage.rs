@@ -109,6 +109,7 @@ impl Hub {
     pub fn on_born(
         &mut self,
         name: Arc<str>,
+        alias: u32,
         seq: u64,
         last: Option<Arc<Update>>,
     ) -> Option<TopicId> {
@@ -131,7 +132,8 @@ impl Hub {
             topic.stage != TopicStage::Live,
             "an owner tells of a topic to those who do not have it"
         );
-        (topic.stage, topic.seq, topic.last) = (TopicStage::Live, seq, last);
+        (topic.stage, topic.alias) = (TopicStage::Live, alias);
+        (topic.seq, topic.last) = (seq, last);
         Some(id)
     }
 

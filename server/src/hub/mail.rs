@@ -154,6 +154,8 @@ pub enum Delivery {
     Joined {
         /// The listening side.
         listener: TopicRef,
+        /// The topic's number.
+        alias: u32,
         /// Where the stream stands.
         seq: u64,
         /// The value of that seq.
@@ -172,6 +174,8 @@ pub enum Delivery {
     Born {
         /// The topic.
         topic: Arc<str>,
+        /// The topic's number.
+        alias: u32,
         /// Where the stream stands.
         seq: u64,
         /// The value of that seq.

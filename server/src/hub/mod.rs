@@ -91,7 +91,7 @@ impl Hub {
     pub fn new(shard: ShardId, charter: Charter, subs_expected: usize) -> Hub {
         Hub {
             shard,
-            owner: Owner::new(&charter),
+            owner: Owner::new(shard, &charter),
             topics: Topics::default(),
             filters: Filters::default(),
             subs: Subs::with_capacity(subs_expected),

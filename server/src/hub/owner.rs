@@ -33,6 +33,8 @@ const CROWDED: (ErrorCode, &str) = (
 /// All topics that one shard owns.
 #[derive(Debug)]
 pub struct Owner {
+    shard: ShardId,
+    shards: u16,
     epoch: Arc<str>,
     topics_max: usize,
     kept_bytes_max: u64,
@@ -51,6 +53,8 @@ pub struct Owner {
 #[derive(Debug)]
 struct Topic {
     name: Arc<str>,
+    /// Its number on the whole server; another topic's only after this one is forgotten without ever having had a value.
+    alias: u32,
     seq: u64,
     last: Option<Arc<Update>>,
     /// Each shard once, and what it calls the topic; `None` = it has it by a filter, and is written to by name.
@@ -59,7 +63,7 @@ struct Topic {
     past: Option<Box<Past>>,
 }
 
-const _: () = assert!(size_of::<Topic>() <= 64);
+const _: () = assert!(size_of::<Topic>() <= 72);
 const _: () = assert!(size_of::<(ShardId, Option<TopicRef>)>() <= 12);
 
 /// So many topics are compared with filters in the time that one letter takes.
@@ -74,6 +78,7 @@ impl Topic {
         self.listeners.push((to, None));
         let born = Delivery::Born {
             topic: self.name.clone(),
+            alias: self.alias,
             seq: self.seq,
             last: self.last.clone(),
         };
@@ -84,8 +89,10 @@ impl Topic {
 impl Owner {
     /// An owner without topics.
     #[must_use]
-    pub fn new(charter: &Charter) -> Owner {
+    pub fn new(shard: ShardId, charter: &Charter) -> Owner {
         Owner {
+            shard,
+            shards: charter.shards,
             epoch: charter.epoch.clone(),
             topics_max: charter.topics_per_owner_max as usize,
             kept_bytes_max: charter.kept_bytes_per_owner_max,
@@ -224,6 +231,7 @@ impl Owner {
             from,
             Delivery::Joined {
                 listener,
+                alias: topic.alias,
                 seq: topic.seq,
                 last: topic.last.clone(),
             },
@@ -324,7 +332,8 @@ impl Owner {
         }
         topic.seq += 1;
         let seq = topic.seq;
-        let update = Arc::new(Update::new(topic.name.clone(), seq, wall_us, payload));
+        let (name, alias) = (topic.name.clone(), topic.alias);
+        let update = Arc::new(Update::new(name, alias, seq, wall_us, payload));
         for &(shard, listener) in &topic.listeners {
             out.deliver(
                 shard,
@@ -416,8 +425,12 @@ impl Owner {
         if self.topics.len() >= self.topics_max {
             return None;
         }
+        // Interleaved with those of other owners, and never 0.
+        let number = (self.topics.vacant_key() as u64 + 1) * u64::from(self.shards);
+        let alias = u32::try_from(number + u64::from(self.shard.0)).ok()?;
         let topic = Topic {
             name: name.clone(),
+            alias,
             seq: 0,
             last: None,
             listeners: Vec::new(),
@@ -453,7 +466,7 @@ mod tests {
             filter_topics_max: 100,
             history: rules.into(),
         };
-        (Owner::new(&charter), Outgoing::new(1))
+        (Owner::new(ShardId(0), &charter), Outgoing::new(1))
     }
 
     fn publish_bytes(

@@ -39,6 +39,8 @@ pub struct Topic {
     pub generation: NonZeroU32,
     /// Whether the stream has begun.
     pub stage: Stage,
+    /// Its number, known from when it is live; never 0 then.
+    pub alias: u32,
     /// The last seq that passed here.
     pub seq: u64,
     /// The value of that seq.
@@ -66,7 +68,7 @@ struct Pending {
     tail_bytes: u64,
 }
 
-const _: () = assert!(size_of::<Topic>() <= 104);
+const _: () = assert!(size_of::<Topic>() <= 136);
 
 impl Topic {
     /// Whether nothing holds it here.
@@ -205,6 +207,7 @@ impl Topics {
             name: name.clone(),
             generation: NonZeroU32::new(self.generation).unwrap_or(NonZeroU32::MIN),
             stage: Stage::New,
+            alias: 0,
             seq: 0,
             last: None,
             pins: 0,

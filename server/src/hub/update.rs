@@ -2,6 +2,7 @@
 
 use std::sync::{Arc, OnceLock};
 
+use fanfare_wire::binary::{self, Data};
 use fanfare_wire::event::{self, DataKind, Encoding};
 use fanfare_wire::frame::{self, HEADER_BYTES_MAX, Opcode};
 use serde_json::value::RawValue;
@@ -14,14 +15,16 @@ pub enum Variant {
     Json = 0,
     /// The payload and nothing else.
     Raw = 1,
+    /// The binary protocol's records.
+    Binary = 2,
 }
 
 /// How many variants there are: a topic keeps its members in one column each.
-pub const VARIANTS: usize = 2;
+pub const VARIANTS: usize = 3;
 
 impl Variant {
     /// All of them, each in the place of its number.
-    pub const ALL: [Variant; VARIANTS] = [Variant::Json, Variant::Raw];
+    pub const ALL: [Variant; VARIANTS] = [Variant::Json, Variant::Raw, Variant::Binary];
 }
 
 /// What a publisher sent.
@@ -82,34 +85,47 @@ impl Payload {
 pub struct Update {
     /// The topic's name.
     pub topic: Arc<str>,
+    /// The topic's number, by which binary frames name it.
+    pub alias: u32,
     /// Its number within the epoch, from 1.
     pub seq: u64,
     /// When the owner numbered it, microseconds since 1970.
     pub ts_us: i64,
     payload: Payload,
-    /// By [`DataKind`]: snapshot, history, update.
-    json: [OnceLock<Box<[u8]>>; 3],
+    json: Forms,
+    /// Most updates never need any.
+    binary: OnceLock<Box<Forms>>,
 }
+
+/// Encoded frames by [`DataKind`]: snapshot, history, update.
+type Forms = [OnceLock<Box<[u8]>>; 3];
 
 impl Update {
     /// A numbered value. Encodes nothing yet.
     #[must_use]
-    pub fn new(topic: Arc<str>, seq: u64, ts_us: i64, payload: Payload) -> Update {
+    pub fn new(topic: Arc<str>, alias: u32, seq: u64, ts_us: i64, payload: Payload) -> Update {
         Update {
             topic,
+            alias,
             seq,
             ts_us,
             payload,
-            json: Default::default(),
+            json: Forms::default(),
+            binary: OnceLock::new(),
         }
     }
 
-    /// The whole frame for subscribers of `variant`, encoded at the first call.
+    /// The whole frame for subscribers of `variant`, encoded at the first call. A topic's first update brings, in binary, its
+    /// alias in a frame before it: whoever has the topic by a filter has not been told yet.
     #[must_use]
     pub fn frame(&self, variant: Variant, kind: DataKind) -> &[u8] {
         match variant {
             Variant::Raw => &self.payload.frame,
             Variant::Json => self.json[kind as usize].get_or_init(|| self.encode_json(kind)),
+            Variant::Binary => {
+                let forms = self.binary.get_or_init(Box::default);
+                forms[kind as usize].get_or_init(|| self.encode_binary(kind))
+            }
         }
     }
 
@@ -128,13 +144,17 @@ impl Update {
     /// Bytes of the value in all forms it has been encoded in so far.
     #[must_use]
     pub fn held_bytes(&self) -> u64 {
-        let json: usize = self
+        let binary = self.binary.get();
+        let boxed = binary.map_or(0, |_| size_of::<Forms>());
+        let forms = self
             .json
             .iter()
+            .chain(binary.iter().flat_map(|forms| forms.iter()));
+        let encoded: usize = forms
             .filter_map(OnceLock::get)
             .map(|frame| frame.len())
             .sum();
-        (size_of::<Update>() + self.payload.frame.len() + json) as u64
+        (size_of::<Update>() + self.payload.frame.len() + boxed + encoded) as u64
     }
 
     fn encode_json(&self, kind: DataKind) -> Box<[u8]> {
@@ -154,6 +174,27 @@ impl Update {
         frame.into()
     }
 
+    fn encode_binary(&self, kind: DataKind) -> Box<[u8]> {
+        let payload = self.payload.bytes();
+        let mut frame = Vec::new();
+        if self.seq == 1 && kind == DataKind::Update {
+            put_alias(&mut frame, self.alias, &self.topic);
+        }
+        let record_bytes = binary::HEAD_BYTES + payload.len();
+        frame.reserve_exact(HEADER_BYTES_MAX + record_bytes);
+        frame::put_header(&mut frame, Opcode::Binary, record_bytes);
+        let data = Data {
+            kind,
+            is_json: self.encoding() == Encoding::Json,
+            alias: self.alias,
+            seq: self.seq,
+            ts_us: self.ts_us,
+            payload,
+        };
+        binary::put_data(&mut frame, &data);
+        frame.into()
+    }
+
     /// A room's text may well be JSON; then it stands in the frame as such, else as a string.
     fn encoding(&self) -> Encoding {
         match self.payload.form {
@@ -167,12 +208,18 @@ impl Update {
     }
 }
 
+/// Appends the frame that tells a binary subscriber which topic a number means.
+pub fn put_alias(out: &mut Vec<u8>, alias: u32, topic: &str) {
+    frame::put_header(out, Opcode::Binary, binary::HEAD_BYTES + topic.len());
+    binary::put_alias(out, alias, topic);
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     fn text_of(form: Form, bytes: &[u8]) -> String {
-        let update = Update::new("AAPL".into(), 3, 5, Payload::new(form, bytes));
+        let update = Update::new("AAPL".into(), 17, 3, 5, Payload::new(form, bytes));
         let frame = update.frame(Variant::Json, DataKind::Update);
         String::from_utf8(frame[2..].to_vec()).unwrap()
     }
@@ -200,10 +247,67 @@ mod tests {
 
     #[test]
     fn raw_subscribers_get_the_payload_and_nothing_around_it() {
-        let update = Update::new("A".into(), 1, 0, Payload::new(Form::Binary, b"\x01\x02"));
+        let update = Update::new(
+            "A".into(),
+            17,
+            1,
+            0,
+            Payload::new(Form::Binary, b"\x01\x02"),
+        );
         assert_eq!(
             update.frame(Variant::Raw, DataKind::Update),
             [0x82, 2, 1, 2]
         );
+    }
+
+    fn records_of(update: &Update, kind: DataKind) -> Vec<Vec<u8>> {
+        let mut rest = update.frame(Variant::Binary, kind);
+        let mut records = Vec::new();
+        while let [0x82, length, behind @ ..] = rest {
+            let (record, behind) = behind.split_at(usize::from(*length));
+            records.push(record.to_vec());
+            rest = behind;
+        }
+        assert!(rest.is_empty(), "binary frames, short ones");
+        records
+    }
+
+    #[test]
+    fn binary_subscribers_get_the_payload_behind_a_head_and_the_alias_before_the_first_update() {
+        let table = [
+            (Form::Json, &b"{}"[..], true),
+            (Form::Text, b"[1]", true),
+            (Form::Text, b"hi", false),
+            (Form::Binary, b"[1]", false),
+        ];
+        let mut alias = Vec::new();
+        binary::put_alias(&mut alias, 17, "A");
+        for (form, payload, is_json) in table {
+            for (seq, kind, has_alias) in [
+                (1, DataKind::Update, true),
+                (1, DataKind::Snapshot, false),
+                (1, DataKind::History, false),
+                (2, DataKind::Update, false),
+            ] {
+                let update = Update::new("A".into(), 17, seq, 5, Payload::new(form, payload));
+                let mut records = records_of(&update, kind);
+                let data = Data {
+                    kind,
+                    is_json,
+                    alias: 17,
+                    seq,
+                    ts_us: 5,
+                    payload,
+                };
+                let last = records.pop().unwrap();
+                assert_eq!(binary::parse(&last), Ok(binary::Record::Data(data)));
+                let before = if has_alias {
+                    vec![alias.clone()]
+                } else {
+                    Vec::new()
+                };
+                assert_eq!(records, before, "{seq} {kind:?}");
+            }
+        }
     }
 }

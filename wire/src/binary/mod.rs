@@ -2,7 +2,8 @@
 //!
 //! A message is one record: a head of [`HEAD_BYTES`], little endian, and what belongs to its kind. The `put_*` functions
 //! append one record (no frame header). [`parse`] reads it back and is strict: what it accepts is just what the
-//! functions write, so a record has one spelling and nothing can hide in it.
+//! functions write, so a record has one spelling and nothing can hide in it. [`Aliases`] puts records into the words of the
+//! JSON protocol, for clients that print or compare.
 //!
 //! | offset | type | field |
 //! |---|---|---|
@@ -16,9 +17,11 @@
 //!
 //! `why` counts from 1 in the order of [`SkipWhy`] and [`GapWhy`].
 
+mod aliases;
 mod read;
 mod write;
 
+pub use aliases::{AliasError, Aliases};
 pub use read::{BinaryError, parse};
 pub use write::{put_alias, put_data, put_gap, put_skip};
 
