@@ -17,7 +17,7 @@ const SOURCES: [&str; 8] = ["a", "b.c", "d", "e", ">", "*", "b.*", "*.>"];
 const OPTIONS: [&str; 8] = [
     "",
     r#","mode":"latest""#,
-    r#","mode":"all""#,
+    r#","mode":"all","snapshot":false"#,
     r#","min_interval_ms":40"#,
     r#","min_interval_ms":0"#,
     r#","max_stale_ms":30"#,
@@ -227,7 +227,8 @@ impl Model {
         });
     }
 
-    /// Everybody reads, mail flows, intervals end.
+    /// Everybody reads, mail flows, intervals end, and everybody hears once more of each topic: of some that came by a filter
+    /// nothing was to be told until then.
     fn come_to_rest(&mut self) {
         self.world.mail_stopped = false;
         self.world.mail_held.clear();
@@ -236,6 +237,10 @@ impl Model {
         }
         self.hear();
         self.apply(&Op::Pass(50));
+        self.apply(&Op::Pass(50));
+        for topic in 0..TOPICS.len() {
+            self.apply(&Op::Publish(0, topic, 1));
+        }
         self.apply(&Op::Pass(50));
     }
 

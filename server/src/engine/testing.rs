@@ -45,7 +45,7 @@ pub(crate) struct Client {
     /// Keeps a frame of which only a part has come.
     reader: Reader,
     /// Speaks the binary protocol: the numbers that it has been told.
-    aliases: Option<Aliases>,
+    pub(crate) aliases: Option<Aliases>,
     /// Its kernel takes little ahead.
     pub(crate) fresh: bool,
     pub(crate) half_closed: bool,
@@ -115,7 +115,7 @@ impl World {
     }
 
     /// The same with this request; the head of the answer, too.
-    fn connect_with(&mut self, shard: usize, request: &str) -> (ClientId, String) {
+    pub(crate) fn connect_with(&mut self, shard: usize, request: &str) -> (ClientId, String) {
         let client = self.open(shard);
         self.send(client, request.as_bytes());
         self.settle();

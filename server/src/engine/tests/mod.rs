@@ -1,5 +1,6 @@
 //! The engine from outside: what clients hear for what they say, on one shard and on several.
 
+mod binary;
 mod endings;
 mod filters;
 mod resuming;
