@@ -7,6 +7,7 @@ use crate::dialect::{Dialect, Heard};
 use crate::link::Link;
 use crate::plan::Plan;
 use anyhow::{Context as _, bail};
+use fanfare_wire::binary::Aliases;
 use fanfare_wire::frame::Opcode;
 use mio::{Events, Poll, Token};
 use std::io;
@@ -177,7 +178,7 @@ impl Talk {
         let dialect = self.dialect;
         let read = loop {
             let read = self.link.read(&mut self.buffer, true, |message, _| {
-                match dialect.hear(message) {
+                match dialect.hear(message, &mut Aliases::default()) {
                     Ok(heard) => hear(heard),
                     Err(why) => garbled = Some(why),
                 }

@@ -2,6 +2,7 @@
 //! payloads, binary frames, NATS, MQTT). A dialect writes commands and reads what the server says
 //! as a [`Heard`]; everything else in this program knows only that.
 
+use fanfare_wire::binary::{self, Aliases, Record};
 use fanfare_wire::command;
 use fanfare_wire::event::{self, Event, GapWhy};
 use fanfare_wire::reader::Item;
@@ -14,6 +15,8 @@ pub use fanfare_wire::event::DataKind;
 pub enum Dialect {
     /// `fanfare.v1.json`: JSON both ways.
     Json,
+    /// `fanfare.v1.bin`: commands and answers in JSON, data as binary records.
+    Binary,
 }
 
 /// What a server said.
@@ -93,6 +96,7 @@ impl Dialect {
     pub fn subprotocol(self) -> Option<&'static str> {
         match self {
             Dialect::Json => Some("fanfare.v1.json"),
+            Dialect::Binary => Some("fanfare.v1.bin"),
         }
     }
 
@@ -100,7 +104,9 @@ impl Dialect {
     pub fn subscribe(self, out: &mut Vec<u8>, id: u64, topics: &[&str]) {
         out.clear();
         match self {
-            Dialect::Json => command::put_subscribe(out, Some(id), topics, None, None),
+            Dialect::Json | Dialect::Binary => {
+                command::put_subscribe(out, Some(id), topics, None, None)
+            }
         }
     }
 
@@ -108,7 +114,9 @@ impl Dialect {
     pub fn publish(self, out: &mut Vec<u8>, id: u64, topic: &str, payload: &[u8]) {
         out.clear();
         match self {
-            Dialect::Json => command::put_publish(out, Some(id), topic, payload, None),
+            Dialect::Json | Dialect::Binary => {
+                command::put_publish(out, Some(id), topic, payload, None)
+            }
         }
     }
 
@@ -116,19 +124,72 @@ impl Dialect {
     pub fn check(self, out: &mut Vec<u8>, id: u64, topics: &[&str]) {
         out.clear();
         match self {
-            Dialect::Json => command::put_check(out, Some(id), topics),
+            Dialect::Json | Dialect::Binary => command::put_check(out, Some(id), topics),
         }
     }
 
-    /// Reads a message. The error is a sentence.
-    pub fn hear(self, message: Item<'_>) -> Result<Heard<'_>, String> {
+    /// Reads a message. The error is a sentence. `aliases` are those of the server, which gives all connections the same: what
+    /// is told of them is noted there.
+    pub fn hear<'a>(
+        self,
+        message: Item<'a>,
+        aliases: &'a mut Aliases,
+    ) -> Result<Heard<'a>, String> {
         match (self, message) {
-            (Dialect::Json, Item::Text(text)) => event::parse(text)
-                .map(heard)
-                .map_err(|error| error.to_string()),
-            (Dialect::Json, _) => Err("a binary message where JSON was agreed on".to_owned()),
+            (Dialect::Binary, Item::Binary(bytes)) => record(bytes, aliases),
+            (_, Item::Text(text)) => {
+                let event = event::parse(text).map_err(|error| error.to_string())?;
+                match (self, &event) {
+                    (Dialect::Json, _) => {}
+                    (_, Event::Subscribed { topics, .. }) => {
+                        for topic in topics {
+                            match topic.alias {
+                                Some(alias) => aliases.learn(alias, &topic.topic),
+                                None if topic.matched.is_some() => {}
+                                None => return Err("a subscription without its alias".to_owned()),
+                            }
+                        }
+                    }
+                    (_, Event::Data(_) | Event::Skip { .. } | Event::Gap { .. }) => {
+                        return Err("data as text where records were agreed on".to_owned());
+                    }
+                    _ => {}
+                }
+                Ok(heard(event))
+            }
+            _ => Err("a binary message where JSON was agreed on".to_owned()),
         }
     }
+}
+
+fn record<'a>(bytes: &'a [u8], aliases: &'a mut Aliases) -> Result<Heard<'a>, String> {
+    let record = binary::parse(bytes).map_err(|error| error.to_string())?;
+    let topic = match record {
+        Record::Alias { alias, topic } => {
+            aliases.learn(alias, topic);
+            return Ok(Heard::Aside);
+        }
+        Record::Data(binary::Data { alias, .. })
+        | Record::Skip { alias, .. }
+        | Record::Gap { alias, .. } => aliases.topic(alias),
+    };
+    let topic = Cow::Borrowed(topic.map_err(|error| error.to_string())?);
+    Ok(match record {
+        Record::Data(data) => Heard::Data {
+            kind: data.kind,
+            topic,
+            seq: data.seq,
+            ts_us: data.ts_us,
+            payload: data.payload,
+        },
+        Record::Skip { from, to, .. } => Heard::Skip { topic, from, to },
+        Record::Gap { from, why, .. } => Heard::Gap {
+            topic,
+            from,
+            new_epoch: why == GapWhy::Epoch,
+        },
+        Record::Alias { .. } => Heard::Aside,
+    })
 }
 
 fn heard(event: Event<'_>) -> Heard<'_> {
@@ -234,7 +295,12 @@ mod tests {
             (r#"{"type":"from the future"}"#, "Aside"),
         ];
         for (text, expected) in stories {
-            let heard = format!("{:?}", Dialect::Json.hear(Item::Text(text)).unwrap());
+            let heard = format!(
+                "{:?}",
+                Dialect::Json
+                    .hear(Item::Text(text), &mut Aliases::default())
+                    .unwrap()
+            );
             assert!(heard.contains(expected), "{text}: {heard}");
         }
     }
@@ -245,7 +311,10 @@ mod tests {
             {"topic":"b","epoch":"e","seq":9,"recovered":"full","count":2},
             {"topic":"c","epoch":"e","seq":9,"recovered":"none"}],
             "errors":[{"topic":"d","code":2003,"message":"not allowed"}]}"#;
-        let Ok(Heard::Subscribed { topics, refused }) = Dialect::Json.hear(Item::Text(text)) else {
+        let mut aliases = Aliases::default();
+        let Ok(Heard::Subscribed { topics, refused }) =
+            Dialect::Json.hear(Item::Text(text), &mut aliases)
+        else {
             panic!("not understood");
         };
         let seen: Vec<_> = topics
@@ -258,7 +327,51 @@ mod tests {
 
     #[test]
     fn what_is_no_event_is_told() {
-        assert!(Dialect::Json.hear(Item::Text("pong")).is_err());
-        assert!(Dialect::Json.hear(Item::Binary(b"{}")).is_err());
+        assert!(
+            Dialect::Json
+                .hear(Item::Text("pong"), &mut Aliases::default())
+                .is_err()
+        );
+        assert!(
+            Dialect::Json
+                .hear(Item::Binary(b"{}"), &mut Aliases::default())
+                .is_err()
+        );
+    }
+
+    #[test]
+    fn records_are_of_the_topics_whose_numbers_were_told() {
+        let mut aliases = Aliases::default();
+        let ack = r#"{"type":"subscribed","topics":[{"topic":"a","epoch":"e","seq":0,"alias":9}]}"#;
+        let heard = Dialect::Binary.hear(Item::Text(ack), &mut aliases);
+        assert!(matches!(heard, Ok(Heard::Subscribed { .. })));
+        let mut record = |alias| {
+            let mut bytes = Vec::new();
+            binary::put_skip(&mut bytes, alias, 3, 4, fanfare_wire::event::SkipWhy::Slow);
+            match Dialect::Binary.hear(Item::Binary(&bytes), &mut aliases) {
+                Ok(Heard::Skip { topic, from, to }) => Ok((topic.into_owned(), from, to)),
+                Ok(other) => panic!("{other:?}"),
+                Err(sentence) => Err(sentence),
+            }
+        };
+        assert_eq!(record(9), Ok(("a".to_owned(), 3, 4)));
+        assert_eq!(record(8), Err("alias 8 has not been told".to_owned()));
+    }
+
+    #[test]
+    fn a_server_that_speaks_json_where_records_were_agreed_on_is_told() {
+        let refused = |text| {
+            let mut aliases = Aliases::default();
+            Dialect::Binary
+                .hear(Item::Text(text), &mut aliases)
+                .is_err()
+        };
+        assert!(refused(
+            r#"{"type":"update","topic":"a","seq":7,"ts":5,"data":1}"#
+        ));
+        assert!(refused(
+            r#"{"type":"subscribed","topics":[{"topic":"a","epoch":"e","seq":0}]}"#
+        ));
+        assert!(!refused(r#"{"type":"heartbeat","time":5}"#));
     }
 }

@@ -79,6 +79,16 @@ pub enum ClientError {
         /// What was wrong with its answer.
         source: ResponseError,
     },
+    /// The server opened a WebSocket without the subprotocol that was asked for.
+    #[error("{authority} does not speak {protocol} at {target}")]
+    NotSpoken {
+        /// Host and port.
+        authority: String,
+        /// Path and query.
+        target: String,
+        /// What was asked for.
+        protocol: &'static str,
+    },
     /// The connection broke.
     #[error("the connection broke")]
     Io(#[from] io::Error),
@@ -109,6 +119,17 @@ impl Client {
     /// # Errors
     /// Nobody answers, or what answers opens no WebSocket.
     pub fn connect(url: &Url) -> Result<Client, ClientError> {
+        Client::connect_speaking(url, None)
+    }
+
+    /// The same with this subprotocol, or not at all.
+    ///
+    /// # Errors
+    /// As [`Client::connect`], and that the server does not choose it.
+    pub fn connect_speaking(
+        url: &Url,
+        protocol: Option<&'static str>,
+    ) -> Result<Client, ClientError> {
         let stream = connect_tcp(url).map_err(|source| ClientError::Connect {
             authority: url.authority(),
             source,
@@ -123,14 +144,22 @@ impl Client {
             start: 0,
             end: 0,
         };
-        client.open(url)?;
+        client.open(url, protocol)?;
         Ok(client)
     }
 
-    fn open(&mut self, url: &Url) -> Result<(), ClientError> {
+    fn open(&mut self, url: &Url, protocol: Option<&'static str>) -> Result<(), ClientError> {
         let key = new_key(std::array::from_fn(|_| fastrand::u8(..)));
         let mut request = Vec::new();
-        put_upgrade_request(&mut request, &url.authority(), &url.target, &key, &[], &[]);
+        let offered = protocol.as_slice();
+        put_upgrade_request(
+            &mut request,
+            &url.authority(),
+            &url.target,
+            &key,
+            offered,
+            &[],
+        );
         self.stream.write_all(&request)?;
         let deadline = Instant::now() + HANDSHAKE_TIMEOUT;
         let refused = |source| ClientError::Handshake {
@@ -142,7 +171,16 @@ impl Client {
             let head = &self.input[..self.end];
             if let Some(accepted) = parse_response(head, &key, &HEAD_LIMITS).map_err(refused)? {
                 self.start = accepted.head_bytes;
-                return Ok(());
+                return match protocol {
+                    Some(name) if accepted.protocol.as_deref() != protocol => {
+                        Err(ClientError::NotSpoken {
+                            authority: url.authority(),
+                            target: url.target.clone(),
+                            protocol: name,
+                        })
+                    }
+                    _ => Ok(()),
+                };
             }
             if !self.fill(Some(deadline))? {
                 return Err(io::Error::from(io::ErrorKind::TimedOut).into());

@@ -119,6 +119,8 @@ pub struct MeasureArgs {
 pub enum ProtocolName {
     /// fanfare.v1.json
     Fanfare,
+    /// fanfare.v1.bin
+    FanfareBin,
     /// Commands by template, deliveries are bare payloads
     RawJson,
     /// NATS over WebSocket

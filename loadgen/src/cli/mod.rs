@@ -61,6 +61,15 @@ Examples:
 Exit codes: 0 all verified, 1 something was lost, repeated, reordered, refused or cut off,
 2 wrong use. A run whose figures are limited by the generator itself says INVALID.";
 
+/// `--protocol` of `run`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum DialectName {
+    /// fanfare.v1.json
+    Fanfare,
+    /// fanfare.v1.bin
+    FanfareBin,
+}
+
 /// Arguments of `run`.
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES, args_override_self = true)]
@@ -68,6 +77,10 @@ pub struct RunArgs {
     /// Address of the server; given several times, connections take turns
     #[arg(long, value_name = "URL", default_value = "ws://127.0.0.1:9001/ws")]
     pub url: Vec<String>,
+
+    /// How the server's data come
+    #[arg(long, value_enum, value_name = "NAME", default_value_t = DialectName::Fanfare)]
+    pub protocol: DialectName,
 
     /// Subscriber connections
     #[arg(long, value_name = "N", default_value_t = 10_000, value_parser = clap::value_parser!(u32).range(1..=16_000_000))]

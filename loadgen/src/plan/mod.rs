@@ -5,7 +5,7 @@ pub mod fit;
 
 pub use fit::{FitError, Host};
 
-use crate::cli::{LatencyFrom, RunArgs};
+use crate::cli::{DialectName, LatencyFrom, RunArgs};
 use crate::dialect::Dialect;
 use crate::payload::PAYLOAD_BYTES_MIN;
 use crate::target::Target;
@@ -124,7 +124,10 @@ impl Plan {
         }
         Ok(Plan {
             host: *host,
-            dialect: Dialect::Json,
+            dialect: match args.protocol {
+                DialectName::Fanfare => Dialect::Json,
+                DialectName::FanfareBin => Dialect::Binary,
+            },
             targets,
             sources,
             connections: args.connections,

@@ -21,6 +21,7 @@ pub use template::{TemplateError, Templates};
 
 use crate::cli::{MeasureArgs, ProtocolName};
 use crate::dialect::{DataKind, Dialect, Heard};
+use fanfare_wire::binary::{self, Aliases, Record};
 use fanfare_wire::frame::Opcode;
 use fanfare_wire::reader::Item;
 
@@ -77,6 +78,7 @@ impl Protocol {
     pub fn new(args: &MeasureArgs) -> Result<Protocol, TemplateError> {
         match args.protocol {
             ProtocolName::Fanfare => Ok(Protocol::Fanfare(Dialect::Json)),
+            ProtocolName::FanfareBin => Ok(Protocol::Fanfare(Dialect::Binary)),
             ProtocolName::RawJson => Templates::new(
                 args.subscribe_template.as_deref(),
                 args.publish_template.as_deref(),
@@ -176,7 +178,12 @@ impl Protocol {
     /// Reads a message. The error is a sentence.
     pub fn hear(&self, message: Item<'_>, mut say: impl FnMut(Said<'_>)) -> Result<(), String> {
         match self {
-            Protocol::Fanfare(dialect) => fanfare(dialect.hear(message)?, say),
+            Protocol::Fanfare(Dialect::Binary) if let Item::Binary(bytes) = message => {
+                say(record(bytes)?);
+            }
+            Protocol::Fanfare(dialect) => {
+                fanfare(dialect.hear(message, &mut Aliases::default())?, say);
+            }
             Protocol::Raw(templates) => say(templates.hear(bytes_of(message))),
             Protocol::Nats => nats::hear(bytes_of(message), say)?,
             Protocol::Mqtt => mqtt::hear(bytes_of(message), say)?,
@@ -206,6 +213,15 @@ pub(crate) fn bytes_of(message: Item<'_>) -> &[u8] {
         Item::Text(text) => text.as_bytes(),
         Item::Binary(bytes) | Item::Ping(bytes) | Item::Pong(bytes) => bytes,
         Item::Close(_) => &[],
+    }
+}
+
+/// What a binary record says. Which topic it is of is known from the payload.
+fn record(bytes: &[u8]) -> Result<Said<'_>, String> {
+    match binary::parse(bytes) {
+        Ok(Record::Data(data)) if data.kind == DataKind::Update => Ok(Said::Delivery(data.payload)),
+        Ok(_) => Ok(Said::Aside),
+        Err(error) => Err(error.to_string()),
     }
 }
 
@@ -264,6 +280,30 @@ mod tests {
             Ok(()) => words.join(" "),
             Err(sentence) => format!("fault: {sentence}"),
         }
+    }
+
+    #[test]
+    fn fanfare_in_binary_wraps_payloads_into_records_and_acks_as_text() {
+        let fanfare = Protocol::Fanfare(Dialect::Binary);
+        let ack = r#"{"type":"subscribed","id":0,"topics":[{"topic":"a","epoch":"e","seq":0,"alias":9}]}"#;
+        assert_eq!(said(&fanfare, ack), "Acked(1)");
+        let hear = |kind| {
+            let (mut bytes, payload) = (Vec::new(), br#"{"t":1}"#);
+            let data = binary::Data {
+                kind,
+                is_json: true,
+                alias: 9,
+                seq: 7,
+                ts_us: 5,
+                payload,
+            };
+            binary::put_data(&mut bytes, &data);
+            heard_by(&bytes, |bytes, say| fanfare.hear(Item::Binary(bytes), say))
+        };
+        assert_eq!(hear(DataKind::Update), r#"Delivery("{\"t\":1}")"#);
+        assert_eq!(hear(DataKind::Snapshot), "Aside");
+        let cut_off = heard_by(b"\x03", |bytes, say| fanfare.hear(Item::Binary(bytes), say));
+        assert_eq!(cut_off, "fault: the record is cut off");
     }
 
     fn said(protocol: &Protocol, text: &str) -> String {

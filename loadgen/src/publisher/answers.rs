@@ -4,6 +4,7 @@
 use super::line::Line;
 use super::{Publisher, PublisherReport};
 use crate::dialect::Heard;
+use fanfare_wire::binary::Aliases;
 use mio::event::Event;
 
 impl Publisher {
@@ -29,7 +30,7 @@ impl Publisher {
             let read = link.read(
                 buffer,
                 event.is_read_closed() || event.is_error(),
-                |message, at_ns| match plan.dialect.hear(message) {
+                |message, at_ns| match plan.dialect.hear(message, &mut Aliases::default()) {
                     Ok(Heard::Published { id: Some(id), seq }) => {
                         answers.push((Answer::Taken { id, seq }, at_ns));
                     }

@@ -3,7 +3,8 @@
 use std::io::{self, StdoutLock};
 use std::process::ExitCode;
 
-use anyhow::{bail, ensure};
+use anyhow::{Context as _, bail, ensure};
+use fanfare_wire::binary::Aliases;
 use fanfare_wire::command::{Since, put_subscribe};
 use fanfare_wire::event::{self, Event};
 use fanfare_wire::topic;
@@ -15,6 +16,7 @@ Examples:
   fanfare sub ws://127.0.0.1:9001/ws AAPL MSFT        whole events, snapshots first
   fanfare sub --raw ws://127.0.0.1:9001/ws AAPL       the payloads alone
   fanfare sub --count 1 --raw ws://127.0.0.1:9001/ws AAPL   the last value, then exit
+  fanfare sub --bin ws://127.0.0.1:9001/ws 'px.>'     the same lines, but data come as binary records
   fanfare sub --since k3f:88100 ws://127.0.0.1:9001/ws AAPL   what was missed since, then the stream
 
 Exits 0 after --count updates, 1 when the connection is lost or every topic was refused.";
@@ -42,6 +44,10 @@ pub(super) struct Args {
     #[arg(long)]
     no_snapshot: bool,
 
+    /// Speak fanfare.v1.bin: data come as binary records, and are printed as the same events
+    #[arg(long)]
+    bin: bool,
+
     /// Resume behind this update, in every topic; not for filters
     #[arg(long, value_name = "EPOCH:SEQ", value_parser = parse_since)]
     since: Option<Since<'static>>,
@@ -61,7 +67,8 @@ fn parse_since(text: &str) -> Result<Since<'static>, &'static str> {
 }
 
 pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
-    let mut client = Client::connect(&args.url)?;
+    let protocol = args.bin.then_some("fanfare.v1.bin");
+    let mut client = Client::connect_speaking(&args.url, protocol)?;
     let topics: Vec<&str> = args.topics.iter().map(String::as_str).collect();
     let mut command = Vec::new();
     put_subscribe(
@@ -77,9 +84,25 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
         raw: args.raw,
         left: args.count,
     };
+    let mut aliases = Aliases::default();
     loop {
         let text = match client.receive(None)? {
-            Received::Text(text) => text,
+            Received::Text(text) => {
+                if args.bin {
+                    aliases.learn_from(&text);
+                }
+                text
+            }
+            Received::Binary(record) if args.bin => {
+                let mut event = Vec::new();
+                aliases
+                    .put_event(&mut event, &record)
+                    .context("the server broke fanfare.v1.bin")?;
+                if event.is_empty() {
+                    continue;
+                }
+                String::from_utf8(event).context("the server sent JSON that is not UTF-8")?
+            }
             Received::Binary(_) => {
                 bail!("the server sent a binary message; subscribe at a path that speaks JSON")
             }

@@ -29,6 +29,40 @@ fn pub_prints_the_answers_and_sub_prints_the_updates() {
 }
 
 #[test]
+fn sub_prints_the_same_lines_from_binary_records() {
+    let server = Server::start(&["--history-count", "10"]);
+    let url = server.url("/ws");
+    let published = run(&["pub", &url, "bin.a", "-"], "{\"price\":187.20}\n2\n3\n");
+    assert_eq!(published.status.code(), Some(0));
+    let answers = String::from_utf8(published.stdout).unwrap();
+    let answer: serde_json::Value = serde_json::from_str(answers.lines().next().unwrap()).unwrap();
+    let since = format!("{}:1", answer["epoch"].as_str().unwrap());
+    let cases: [&[&str]; 4] = [
+        &["--count", "1", &url, "bin.a"],
+        &["--count", "1", &url, "bin.*"],
+        &["--raw", "--count", "1", &url, "bin.*"],
+        &["--count", "2", "--since", &since, &url, "bin.a"],
+    ];
+    for arguments in cases {
+        let told = |mode: &[&str]| {
+            let output = run(&[&["sub"], mode, arguments].concat(), "");
+            assert_eq!(output.status.code(), Some(0), "{output:?}");
+            String::from_utf8(output.stdout).unwrap()
+        };
+        let (records, json) = (told(&["--bin"]), told(&[]));
+        assert_eq!(records, json);
+        assert!(!json.is_empty());
+    }
+    let refused = run(&["sub", "--bin", &server.url("/raw"), "a"], "");
+    assert_eq!(refused.status.code(), Some(1));
+    let sentence = String::from_utf8(refused.stderr).unwrap();
+    assert!(
+        sentence.ends_with("does not speak fanfare.v1.bin at /raw\n"),
+        "{sentence}"
+    );
+}
+
+#[test]
 fn sub_resumes_behind_an_update_it_has_seen() {
     let server = Server::start(&["--history-count", "10"]);
     let url = server.url("/ws");

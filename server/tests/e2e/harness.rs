@@ -10,6 +10,7 @@ use std::thread;
 use std::time::Duration;
 
 use serde_json::Value;
+use tungstenite::client::IntoClientRequest as _;
 use tungstenite::protocol::CloseFrame;
 use tungstenite::{Error, Message, WebSocket};
 
@@ -83,6 +84,19 @@ impl Server {
     pub(crate) fn connect(&self, path: &str) -> Socket {
         let opened = tungstenite::client(self.url(path), self.tcp());
         opened.unwrap_or_else(|error| panic!("{path}: {error}")).0
+    }
+
+    /// A connection that speaks this subprotocol.
+    pub(crate) fn connect_speaking(&self, path: &str, protocol: &str) -> Socket {
+        let mut request = self.url(path).into_client_request().expect("a URL");
+        let value = protocol.parse().expect("a header's value");
+        request
+            .headers_mut()
+            .insert("Sec-WebSocket-Protocol", value);
+        let opened = tungstenite::client(request, self.tcp());
+        let (socket, response) = opened.unwrap_or_else(|error| panic!("{path}: {error}"));
+        assert_eq!(response.headers()["Sec-WebSocket-Protocol"], protocol);
+        socket
     }
 
     /// A `/ws` connection past its hello and subscribed to `topic`.

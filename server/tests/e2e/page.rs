@@ -1,12 +1,14 @@
 //! Executes the conversations of docs/PROTOCOL.md against the real server, with a client that is not ours.
 
-use crate::harness::{Server, Socket, read_text, send};
+use crate::harness::{Server, Socket, read, read_text, send};
+use tungstenite::Message;
 
 const PAGE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/PROTOCOL.md");
 
-/// One fenced block: the path it connects to, and its lines.
+/// One fenced block: the path it connects to, the subprotocol if one is named, and the lines.
 struct Session {
     path: String,
+    protocol: Option<String>,
     lines: Vec<String>,
 }
 
@@ -14,9 +16,14 @@ fn sessions(page: &str) -> Vec<Session> {
     let mut sessions = Vec::new();
     let mut open: Option<Session> = None;
     for line in page.lines() {
-        if let Some(path) = line.strip_prefix("```session ") {
+        if let Some(head) = line.strip_prefix("```session ") {
+            let (path, protocol) = match head.split_once(' ') {
+                Some((path, protocol)) => (path, Some(protocol.into())),
+                None => (head, None),
+            };
             open = Some(Session {
                 path: path.into(),
+                protocol,
                 lines: Vec::new(),
             });
         } else if line == "```" {
@@ -51,6 +58,33 @@ fn matches(pattern: &str, text: &str) -> bool {
     rest.is_empty() || last == Some("")
 }
 
+/// Bytes as the page writes them: two digits each, but `'text'` for those of a text.
+fn hex(line: &str) -> String {
+    let digits = |bytes: &[u8]| {
+        let each: Vec<String> = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
+        each.join(" ")
+    };
+    let pieces = line
+        .split('\'')
+        .enumerate()
+        .map(|(at, piece)| match at % 2 {
+            0 => piece.trim().to_owned(),
+            _ => digits(piece.as_bytes()),
+        });
+    let pieces: Vec<String> = pieces.filter(|piece| !piece.is_empty()).collect();
+    pieces.join(" ")
+}
+
+fn read_hex(socket: &mut Socket) -> String {
+    match read(socket) {
+        Message::Binary(bytes) => {
+            let each: Vec<String> = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
+            each.join(" ")
+        }
+        message => panic!("binary was expected, not {message:?}"),
+    }
+}
+
 /// The epoch that a frame names.
 fn epoch_of(text: &str) -> Option<String> {
     let (_, rest) = text.split_once(r#""epoch":""#)?;
@@ -62,6 +96,12 @@ fn converse(socket: &mut Socket, session: &Session) {
     for line in &session.lines {
         if let Some(text) = line.strip_prefix("> ") {
             send(socket, &text.replace("<epoch>", &epoch));
+        } else if let Some(bytes) = line.strip_prefix("<< ") {
+            let (pattern, bytes) = (hex(bytes), read_hex(socket));
+            assert!(
+                matches(&pattern, &bytes),
+                "{line}: expected\n  {pattern}\ngot\n  {bytes}"
+            );
         } else if let Some(pattern) = line.strip_prefix("< ") {
             let text = read_text(socket);
             epoch = epoch_of(&text).unwrap_or(epoch);
@@ -83,7 +123,10 @@ fn every_conversation_on_the_page_happens_as_written() {
     assert!(sessions.len() >= 6, "the page has conversations");
     let server = Server::start(&["--history", "kept.>,count=100"]);
     for session in &sessions {
-        let mut socket = server.connect(&session.path);
+        let mut socket = match &session.protocol {
+            Some(protocol) => server.connect_speaking(&session.path, protocol),
+            None => server.connect(&session.path),
+        };
         converse(&mut socket, session);
     }
 }

@@ -23,7 +23,10 @@ pub enum AliasError {
 impl Aliases {
     /// From now on the number means the topic.
     pub fn learn(&mut self, alias: u32, topic: &str) {
-        self.0.insert(alias, topic.into());
+        // Most are told again and again.
+        if self.0.get(&alias).is_none_or(|known| **known != *topic) {
+            self.0.insert(alias, topic.into());
+        }
     }
 
     /// Takes note of the numbers in a text message, which are those of a `subscribed`.

@@ -16,6 +16,7 @@ use crate::link::Link;
 use crate::phase::{Order, Pace};
 use crate::plan::Plan;
 use crate::tally::Figures;
+use fanfare_wire::binary::Aliases;
 use mio::Registry;
 use mio::event::Event;
 use std::collections::HashMap;
@@ -30,6 +31,8 @@ pub struct Fleet {
     index: usize,
     members: Vec<Member>,
     subscriptions: Subscriptions,
+    /// By target: the numbers that its server has given topics.
+    aliases: Vec<Aliases>,
     drive: Option<Drive>,
     /// The batches of topics that the job at hand subscribes to.
     batches: Range<usize>,
@@ -114,6 +117,7 @@ impl Fleet {
         let numbers = (0..slots).map(|slot| (slot * workers + index) as u64);
         Fleet {
             subscriptions: Subscriptions::new(plan.clone(), numbers),
+            aliases: vec![Aliases::default(); plan.targets.len()],
             plan,
             index,
             members,
@@ -299,14 +303,16 @@ impl Fleet {
             plan,
             members,
             subscriptions,
+            aliases,
             ..
         } = self;
+        let aliases = &mut aliases[client.number as usize % plan.targets.len()];
         let Some(link) = &mut members[slot as usize].link else {
             return;
         };
         let mut answers = Answers::default();
         let read = link.read(buffer, to_the_end, |message, at_ns| {
-            match plan.dialect.hear(message) {
+            match plan.dialect.hear(message, aliases) {
                 Ok(heard) => subscriptions.on_heard(client, heard, at_ns, &mut answers),
                 Err(why) => subscriptions.on_garbled(client, &why),
             }

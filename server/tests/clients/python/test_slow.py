@@ -25,13 +25,13 @@ async def receive_type(client, wanted):
             return event
 
 
-def connect_narrow(server):
+def connect_narrow(server, **options):
     """A client whose kernel and library keep little for it."""
     sock = socket.socket()
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
     host, port = server.address.removeprefix("ws://").split(":")
     sock.connect((host, int(port)))
-    return connect(server.url("/ws"), sock=sock, max_queue=1, ping_interval=None, compression=None)
+    return connect(server.url("/ws"), sock=sock, max_queue=1, ping_interval=None, compression=None, **options)
 
 
 class Stream:
