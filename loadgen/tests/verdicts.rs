@@ -76,6 +76,31 @@ fn an_honest_server_is_verified() {
 }
 
 #[test]
+fn binary_records_are_held_to_the_same_promises() {
+    let against = |conduct| load_against(conduct, "--protocol fanfare-bin");
+    let honest = against(Conduct::Honest);
+    assert_eq!(honest.code, 0, "{}{}", honest.stdout, honest.stderr);
+    assert!(
+        honest.verdict().starts_with("verified: 800 deliveries"),
+        "{}",
+        honest.stdout
+    );
+    for (conduct, code) in [
+        (Conduct::Dribbling, 0),
+        (Conduct::Skipping, 0),
+        (Conduct::Gapping, 0),
+        (Conduct::Losing, 1),
+        (Conduct::Repeating, 1),
+        (Conduct::Reordering, 1),
+        (Conduct::Hasty, 1),
+        (Conduct::Straying, 1),
+    ] {
+        let run = against(conduct);
+        assert_eq!(run.code, code, "{conduct:?}\n{}{}", run.stdout, run.stderr);
+    }
+}
+
+#[test]
 fn frames_in_small_pieces_are_put_together() {
     let run = load_against(Conduct::Dribbling, "--payload-bytes 3000 --publish-rate 50");
     assert_eq!(run.code, 0, "{}{}", run.stdout, run.stderr);

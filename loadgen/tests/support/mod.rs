@@ -4,6 +4,8 @@
 // Each test binary uses a part of this, and whatever fails here fails the test.
 #![allow(dead_code, clippy::unwrap_used)]
 
+mod binary;
+
 use serde_json::Value;
 use serde_json::value::RawValue;
 use std::collections::HashMap;
@@ -155,7 +157,9 @@ fn serve(stream: TcpStream, conduct: Conduct, hub: &Hub) -> Option<()> {
     } else {
         usize::MAX
     };
-    let mut socket = tungstenite::accept(Pieces { stream, at_most }).ok()?;
+    let mut is_binary = false;
+    let pieces = Pieces { stream, at_most };
+    let mut socket = tungstenite::accept_hdr(pieces, binary::choose(&mut is_binary)).ok()?;
     // Reading and writing take turns in this one thread.
     socket
         .get_ref()
@@ -179,13 +183,14 @@ fn serve(stream: TcpStream, conduct: Conduct, hub: &Hub) -> Option<()> {
             Err(tungstenite::Error::Io(error)) if error.kind() == io::ErrorKind::WouldBlock => {}
             Err(_) => return None,
         }
-        send_all(&mut socket, &outbox)?;
+        send_all(&mut socket, &outbox, is_binary)?;
     }
 }
 
-fn send_all(socket: &mut WebSocket<Pieces>, outbox: &Receiver<Out>) -> Option<()> {
+fn send_all(socket: &mut WebSocket<Pieces>, outbox: &Receiver<Out>, is_binary: bool) -> Option<()> {
     while let Ok(out) = outbox.try_recv() {
         match out {
+            Out::Text(text) if is_binary => socket.send(binary::message(&text)).ok()?,
             Out::Text(text) => socket.send(Message::text(text)).ok()?,
             Out::Close => {
                 let frame = CloseFrame {
