@@ -71,6 +71,10 @@ pub fn check_filter(name: &str) -> Result<bool, TopicError> {
     if name.len() > NAME_BYTES_MAX {
         return Err(TopicError::TooLong);
     }
+    // The server's topics are found by the name of their first segment alone.
+    if name.starts_with("$*") || name.starts_with("$>") {
+        return Err(TopicError::MisplacedWildcard);
+    }
     let mut has_wildcards = false;
     let mut segments = 0;
     let mut rest = Some(name.strip_prefix('$').unwrap_or(name).as_bytes());
@@ -108,6 +112,28 @@ pub fn covers(filter: &str, name: &str) -> bool {
         match (wanted.next(), given.next()) {
             (None, None) | (Some(">"), Some(_)) => return true,
             (Some(want), Some(have)) if want == "*" || want == have => {}
+            _ => return false,
+        }
+    }
+}
+
+/// Whether `wide` covers every topic that `narrow` covers; either may be one topic's name. Both must have passed
+/// [`check_filter`].
+///
+/// It never says yes where a single topic is left out. That names end at [`SEGMENTS_MAX`] segments is not made use of.
+#[must_use]
+pub fn includes(wide: &str, narrow: &str) -> bool {
+    if is_reserved(narrow) && !is_reserved(wide) {
+        return false;
+    }
+    let mut wide = wide.split('.');
+    let mut narrow = narrow.split('.');
+    loop {
+        match (wide.next(), narrow.next()) {
+            (None, None) | (Some(">"), Some(_)) => return true,
+            // A star takes any one segment, whether it is named or not, but not the many of an arrow.
+            (Some("*"), Some(part)) if part != ">" => {}
+            (Some(same), Some(part)) if same == part => {}
             _ => return false,
         }
     }
@@ -179,6 +205,9 @@ mod tests {
             ("a*", Err(MisplacedWildcard), Err(MisplacedWildcard)),
             ("**", Err(MisplacedWildcard), Err(MisplacedWildcard)),
             ("a.b>", Err(MisplacedWildcard), Err(MisplacedWildcard)),
+            ("$*", Err(MisplacedWildcard), Err(MisplacedWildcard)),
+            ("$>", Err(MisplacedWildcard), Err(MisplacedWildcard)),
+            ("$*.a", Err(MisplacedWildcard), Err(MisplacedWildcard)),
         ];
         for (name, topic, filter) in table {
             assert_eq!(check_topic(name), topic, "topic {name:?}");
@@ -230,6 +259,42 @@ mod tests {
             ("$sys.>", "$sys.a.b", true),
         ] {
             assert_eq!(covers(filter, name), covered, "{filter} over {name}");
+        }
+    }
+
+    /// Every name of 1 to `most` of these segments.
+    fn names(segments: &[&str], most: usize) -> Vec<String> {
+        let mut all: Vec<String> = Vec::new();
+        let mut longest = vec![String::new()];
+        for _ in 0..most {
+            longest = (longest.iter())
+                .flat_map(|name| segments.iter().map(move |part| format!("{name}.{part}")))
+                .collect();
+            all.extend(longest.iter().map(|name| name[1..].to_owned()));
+        }
+        all
+    }
+
+    #[test]
+    fn a_filter_includes_another_exactly_if_it_covers_all_of_its_topics() {
+        // "c" and a segment more than any filter has stand for whatever a filter does not name.
+        let plain = names(&["a", "b", "c"], 5);
+        let reserved = plain.iter().map(|name| format!("${name}"));
+        let topics: Vec<String> = plain.iter().cloned().chain(reserved).collect();
+        let plain = names(&["a", "b", "*", ">"], 3);
+        let reserved = plain.iter().map(|name| format!("${name}"));
+        let filters: Vec<String> = (plain.iter().cloned().chain(reserved))
+            .filter(|name| check_filter(name).is_ok())
+            .collect();
+        let covered = |filter: &String| -> Vec<bool> {
+            topics.iter().map(|topic| covers(filter, topic)).collect()
+        };
+        let tables: Vec<Vec<bool>> = filters.iter().map(covered).collect();
+        for (wide, by_wide) in filters.iter().zip(&tables) {
+            for (narrow, by_narrow) in filters.iter().zip(&tables) {
+                let whole = by_narrow.iter().zip(by_wide).all(|(n, w)| *w || !*n);
+                assert_eq!(includes(wide, narrow), whole, "{wide} over {narrow}");
+            }
         }
     }
 

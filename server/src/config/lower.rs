@@ -57,6 +57,7 @@ fn settings(options: &Options) -> anyhow::Result<Settings> {
     let echo = options.echo.unwrap_or(default.echo);
     Ok(Settings {
         routes: routes(&options.route, echo)?,
+        anonymous: default.anonymous,
         echo,
         // 125 bytes is what every control frame may have.
         frame_bytes_max: size("max-frame-bytes", frame_bytes, 125..=1 << 30)?,

@@ -12,6 +12,7 @@ use fanfare_wire::topic;
 use super::Engine;
 use super::asks::{Ask, What};
 use super::conn::Door;
+use super::rights::Act;
 use crate::hub::Hub;
 use crate::hub::mail::{Reply, Request};
 use crate::hub::policy::SubOptions;
@@ -142,12 +143,7 @@ impl Engine {
     ) -> Result<(), Fault> {
         topic::check_topic(name)
             .map_err(|error| (ErrorCode::BadTopic, error.to_string().into()))?;
-        if topic::is_reserved(name) {
-            return Err((
-                ErrorCode::Forbidden,
-                "topics that begin with '$' belong to the server".into(),
-            ));
-        }
+        self.may(index, Act::Publish, name)?;
         if key.is_some_and(|key| key.len() > KEY_BYTES_MAX) {
             return Err((
                 ErrorCode::BadField,
@@ -187,6 +183,7 @@ impl Engine {
         for name in topics {
             topic::check_topic(name)
                 .map_err(|error| (ErrorCode::BadTopic, error.to_string().into()))?;
+            self.may(index, Act::Read, name)?;
         }
         let topics: Vec<(Arc<str>, u64)> = topics.iter().map(|name| ((**name).into(), 0)).collect();
         let names: Vec<Arc<str>> = topics.iter().map(|(name, _)| name.clone()).collect();

@@ -6,6 +6,7 @@ use fanfare_wire::reader::Reader;
 
 use super::marks::WaitId;
 use super::outbox::Outbox;
+use super::rights::Identity;
 use crate::clock::Ms;
 use crate::hub::subs::SubList;
 use crate::hub::update::Variant;
@@ -120,6 +121,8 @@ pub(super) enum Partial {
 /// What only some connections have.
 #[derive(Debug, Default)]
 pub(super) struct Cold {
+    /// Whom it speaks for; `None` = for anybody.
+    pub(super) identity: Option<Arc<Identity>>,
     /// The topic of a room.
     pub(super) room: Option<Arc<str>>,
     /// Subscribe commands that wait for owners, by key.
@@ -129,7 +132,7 @@ pub(super) struct Cold {
 impl Cold {
     /// Whether there is nothing in it worth keeping it for.
     pub(super) fn is_empty(&self) -> bool {
-        self.room.is_none() && self.subscribes.is_empty()
+        self.identity.is_none() && self.room.is_none() && self.subscribes.is_empty()
     }
 }
 

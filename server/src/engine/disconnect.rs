@@ -28,10 +28,12 @@ pub enum Disconnect {
     Refused,
     /// The server stops.
     Shutdown,
+    /// It spoke in a room without the right to.
+    Forbidden,
 }
 
 /// How many labels there are.
-pub const LABELS: usize = 11;
+pub const LABELS: usize = 12;
 
 impl Disconnect {
     /// The label's number, for counters.
@@ -49,6 +51,7 @@ impl Disconnect {
             Disconnect::Capacity => 8,
             Disconnect::Refused => 9,
             Disconnect::Shutdown => 10,
+            Disconnect::Forbidden => 11,
         }
     }
 
@@ -68,6 +71,7 @@ impl Disconnect {
             Disconnect::Capacity => (CloseCode::CAPACITY, "the server is full"),
             Disconnect::Refused => (CloseCode::TRY_LATER, "the room takes no more"),
             Disconnect::Shutdown => (CloseCode::GOING_AWAY, "the server stops"),
+            Disconnect::Forbidden => (CloseCode::POLICY, "not allowed to publish to this room"),
             Disconnect::PeerClosed
             | Disconnect::PeerGone
             | Disconnect::Reset
@@ -90,6 +94,7 @@ pub const LABEL_NAMES: [&str; LABELS] = [
     "capacity",
     "refused",
     "shutdown",
+    "forbidden",
 ];
 
 fn protocol_text(error: ProtocolError) -> &'static str {

@@ -5,6 +5,7 @@ use fanfare_wire::handshake::{self, HeadLimits, Request};
 use super::Engine;
 use super::conn::{Door, Partial, Stage, flag};
 use super::disconnect::Disconnect;
+use super::rights::{Act, Refusal};
 use super::settings::Target;
 use fanfare_wire::topic;
 
@@ -131,9 +132,9 @@ impl Engine {
             Target::Room(name) => (Door::Room, Some(name)),
         };
         if let Some(name) = &room
-            && let Some(text) = unfit_for_a_room(name)
+            && let Some(answer) = self.refuse_room(index, name)
         {
-            return Outcome::Answer(Answer::plain(404, text));
+            return Outcome::Answer(answer);
         }
         let chosen = (door == Door::Ws)
             .then(|| choose(upgrade.protocols()))
@@ -142,6 +143,21 @@ impl Engine {
         self.frame.clear();
         handshake::put_switching(&mut self.frame, upgrade.key, protocol);
         Outcome::Upgrade { door, room }
+    }
+
+    /// Why a path's rest is no room, or none for this connection.
+    fn refuse_room(&self, index: u32, name: &str) -> Option<Answer> {
+        if let Err(error) = topic::check_topic(name) {
+            let text = format!("the room's name is not a topic: {error}\n");
+            return Some(Answer::plain(404, text));
+        }
+        // Nobody speaks there, so there is no room.
+        if topic::is_reserved(name) {
+            let text = format!("{}\n", Refusal::Reserved.message());
+            return Some(Answer::plain(404, text));
+        }
+        let refusal = self.may(index, Act::Subscribe, name).err()?;
+        Some(Answer::plain(403, format!("{}\n", refusal.message())))
     }
 
     /// The WebSocket endpoint at `path`, built in or configured.
@@ -220,15 +236,4 @@ fn plain_page(request: &Request<'_>) -> Outcome {
         }
         _ => Answer::plain(404, "nothing is served at this path\n"),
     })
-}
-
-/// Why a path's rest cannot be a room's topic.
-fn unfit_for_a_room(name: &str) -> Option<String> {
-    match topic::check_topic(name) {
-        Err(error) => Some(format!("the room's name is not a topic: {error}\n")),
-        Ok(()) if topic::is_reserved(name) => {
-            Some("topics that begin with '$' belong to the server\n".into())
-        }
-        Ok(()) => None,
-    }
 }

@@ -29,6 +29,7 @@ mod outbox;
 mod outlet;
 mod palette;
 mod recovery;
+pub mod rights;
 mod runs;
 mod serve;
 mod session;

@@ -9,6 +9,7 @@ use fanfare_wire::reader::{Item, Reader};
 use super::Engine;
 use super::conn::{ConnId, Door, Partial, Stage};
 use super::disconnect::Disconnect;
+use super::rights::Act;
 use crate::hub::mail::{Reply, Request, Ticket};
 use crate::hub::update::{Form, Payload};
 
@@ -93,6 +94,9 @@ impl Engine {
             return;
         };
         // A room has no answers: what cannot be published ends the connection, see `on_room_failed`.
+        if self.may(index, Act::Publish, &room).is_err() {
+            return self.begin_close(index, Disconnect::Forbidden);
+        }
         let ticket = Ticket {
             shard: self.hub.shard(),
             ask: index,

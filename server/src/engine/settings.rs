@@ -4,6 +4,8 @@
 
 use fanfare_wire::topic::{self, TopicError};
 
+use super::rights::Identity;
+
 pub use crate::hub::history::{
     Limits as HistoryLimits, Rule as HistoryRule, Rules as HistoryRules,
 };
@@ -13,6 +15,8 @@ pub use crate::hub::history::{
 pub struct Settings {
     /// Configured paths, looked up after the built-in ones (`/ws`, `/raw`, `/room/…`, `/echo`).
     pub routes: Vec<Route>,
+    /// What a connection may do that has not said who it is.
+    pub anonymous: Identity,
     /// Whether `/echo` answers. Off unless asked for: it is a tool for tests.
     pub echo: bool,
     /// Largest payload of one frame from a client, bytes.
@@ -58,6 +62,7 @@ impl Default for Settings {
     fn default() -> Self {
         Settings {
             routes: Vec::new(),
+            anonymous: Identity::unlimited(),
             echo: false,
             frame_bytes_max: 65_536,
             message_bytes_max: 1_048_576,

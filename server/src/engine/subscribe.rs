@@ -17,6 +17,7 @@ use super::Engine;
 use super::commands::Fault;
 use super::conn::ConnId;
 use super::recovery::Recovery;
+use super::rights::Act;
 use crate::hub::filters::Stage as FilterStage;
 use crate::hub::policy::SubOptions;
 use crate::hub::subs::Source;
@@ -177,6 +178,7 @@ impl Engine {
     fn judge(&self, index: u32, request: &TopicRequest<'_>) -> Result<(), Fault> {
         let wildcard = topic::check_filter(&request.topic)
             .map_err(|error| (ErrorCode::BadTopic, Cow::from(error.to_string())))?;
+        self.may(index, Act::Subscribe, &request.topic)?;
         if wildcard {
             self.judge_filter(request)?;
         }

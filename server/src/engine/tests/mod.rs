@@ -4,6 +4,7 @@ mod binary;
 mod endings;
 mod filters;
 mod resuming;
+mod rights;
 mod slow;
 mod streams;
 
