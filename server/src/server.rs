@@ -275,6 +275,7 @@ fn report(total: &Counters) {
         skipped_stale = total.skipped_stale,
         slow_entered = total.slow_entered,
         slow_left = total.slow_left,
+        rate_limited = total.rate_limited,
         bytes_in = total.bytes_in,
         bytes_out = total.bytes_out,
         disconnects = reasons.join(", "),

@@ -185,6 +185,10 @@ fn the_bytes_are_those_on_the_page_of_the_protocol() {
             written(|out| put_error(out, id("2"), ErrorCode::BadTopic, "empty segment")),
             r#"{"type":"error","id":2,"code":1003,"name":"bad_topic","message":"empty segment"}"#,
         ),
+        (
+            written(|out| put_retry_error(out, None, ErrorCode::Rate, "wait", 250)),
+            r#"{"type":"error","code":3000,"name":"rate","message":"wait","retry_ms":250}"#,
+        ),
     ];
     for (got, expected) in table {
         assert_eq!(got, expected);

@@ -51,6 +51,7 @@ fn settings(options: &Options) -> anyhow::Result<Settings> {
     let millis = |given: Option<Millis>, default| given.map_or(default, |millis| millis.0);
     let frame_bytes = given_or(options.max_frame_bytes, default.frame_bytes_max);
     let message_bytes = given_or(options.max_message_bytes, default.message_bytes_max as u64);
+    let payload_bytes = given_or(options.max_payload_bytes, default.payload_bytes_max as u64);
     let outbox_bytes = given_or(options.max_outbox_bytes, default.outbox_bytes_max.into());
     let kept_bytes = given_or(options.max_kept_bytes, default.kept_bytes_max);
     let head_bytes = given_or(options.max_head_bytes, default.head_bytes_max as u64);
@@ -62,6 +63,17 @@ fn settings(options: &Options) -> anyhow::Result<Settings> {
         // 125 bytes is what every control frame may have.
         frame_bytes_max: size("max-frame-bytes", frame_bytes, 125..=1 << 30)?,
         message_bytes_max: size("max-message-bytes", message_bytes, 125..=1 << 30)? as usize,
+        payload_bytes_max: size("max-payload-bytes", payload_bytes, 1..=1 << 30)? as usize,
+        commands_per_s: rate(
+            "max-commands-per-s",
+            options.max_commands_per_s.unwrap_or(default.commands_per_s),
+        )?,
+        publishes_per_s: rate(
+            "max-publishes-per-s",
+            options
+                .max_publishes_per_s
+                .unwrap_or(default.publishes_per_s),
+        )?,
         fragments_max: count(
             "max-fragments",
             options.max_fragments.unwrap_or(default.fragments_max),
@@ -118,6 +130,15 @@ fn size(key: &str, bytes: u64, allowed: RangeInclusive<u64>) -> anyhow::Result<u
         Bytes(bytes)
     );
     Ok(bytes)
+}
+
+fn rate(key: &str, per_s: u32) -> anyhow::Result<u32> {
+    const MOST: u32 = 1_000_000;
+    ensure!(
+        per_s <= MOST,
+        "{key} must be at most {MOST}, or 0 for any number, not {per_s}"
+    );
+    Ok(per_s)
 }
 
 fn connections(given: Option<usize>) -> anyhow::Result<Option<NonZeroUsize>> {
@@ -321,6 +342,10 @@ mod tests {
             (
                 &["--send-buffer=1"],
                 "send-buffer must be between 1k and 1g",
+            ),
+            (
+                &["--max-commands-per-s=2000000"],
+                "max-commands-per-s must be at most 1000000",
             ),
             (&["--max-topics=0"], "max-topics must be above zero"),
             (

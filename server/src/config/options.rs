@@ -112,6 +112,19 @@ pub struct Options {
     #[arg(long, value_name = "SIZE", help_heading = "Limits")]
     pub max_message_bytes: Option<Bytes>,
 
+    /// Largest value that may be published, whatever it is wrapped in [default: 1m]
+    #[arg(long, value_name = "SIZE", help_heading = "Limits")]
+    pub max_payload_bytes: Option<Bytes>,
+
+    /// Commands a second of one connection, publishes not counted; ten times as many may come at once; 0 = any number
+    /// [default: 100]
+    #[arg(long, value_name = "N", help_heading = "Limits")]
+    pub max_commands_per_s: Option<u32>,
+
+    /// Publishes a second of one connection; ten times as many may come at once; 0 = any number [default: 0]
+    #[arg(long, value_name = "N", help_heading = "Limits")]
+    pub max_publishes_per_s: Option<u32>,
+
     /// Fragments a message may come in [default: 128]
     #[arg(long, value_name = "N", help_heading = "Limits")]
     pub max_fragments: Option<u32>,

@@ -143,6 +143,7 @@ impl Engine {
             .sum();
         self.outlet.count_into(&mut ledger);
         self.marks.count_into(&mut ledger);
+        self.rates.count_into(&mut ledger);
         ledger.buffer_bytes += (self.text.capacity() + self.frame.capacity()) as u64;
         ledger
     }

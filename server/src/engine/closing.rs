@@ -96,6 +96,7 @@ impl Engine {
         conn.partial = None;
         conn.last_seen = self.now.ms();
         self.marks.clear(&mut conn.wait);
+        self.rates.forget(index);
         let mut subs = std::mem::take(&mut conn.subs);
         self.hub.unsubscribe_all(&mut subs);
         self.due

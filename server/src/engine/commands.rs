@@ -144,6 +144,11 @@ impl Engine {
         topic::check_topic(name)
             .map_err(|error| (ErrorCode::BadTopic, error.to_string().into()))?;
         self.may(index, Act::Publish, name)?;
+        let most = self.settings.payload_bytes_max;
+        if data.len() > most {
+            let text = format!("data is longer than {most} bytes (--max-payload-bytes)");
+            return Err((ErrorCode::PayloadLimit, text.into()));
+        }
         if key.is_some_and(|key| key.len() > KEY_BYTES_MAX) {
             return Err((
                 ErrorCode::BadField,

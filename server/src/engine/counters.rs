@@ -31,6 +31,8 @@ pub struct Counters {
     pub slow_entered: u64,
     /// Those of them that have caught up.
     pub slow_left: u64,
+    /// Commands and publishes that came too soon after others.
+    pub rate_limited: u64,
     /// Ends by [`Disconnect::ordinal`](super::disconnect::Disconnect::ordinal).
     pub disconnects: [u64; LABELS],
 }
@@ -60,6 +62,7 @@ impl Counters {
             skipped_stale,
             slow_entered,
             slow_left,
+            rate_limited,
             disconnects,
         } = other;
         self.opened += opened;
@@ -74,6 +77,7 @@ impl Counters {
         self.skipped_stale += skipped_stale;
         self.slow_entered += slow_entered;
         self.slow_left += slow_left;
+        self.rate_limited += rate_limited;
         for (sum, count) in self.disconnects.iter_mut().zip(disconnects) {
             *sum += count;
         }

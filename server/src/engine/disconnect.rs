@@ -30,10 +30,12 @@ pub enum Disconnect {
     Shutdown,
     /// It spoke in a room without the right to.
     Forbidden,
+    /// It asked for far more than its rate allows, or spoke in a room above it.
+    Rate,
 }
 
 /// How many labels there are.
-pub const LABELS: usize = 12;
+pub const LABELS: usize = 13;
 
 impl Disconnect {
     /// The label's number, for counters.
@@ -52,6 +54,7 @@ impl Disconnect {
             Disconnect::Refused => 9,
             Disconnect::Shutdown => 10,
             Disconnect::Forbidden => 11,
+            Disconnect::Rate => 12,
         }
     }
 
@@ -71,6 +74,7 @@ impl Disconnect {
             Disconnect::Capacity => (CloseCode::CAPACITY, "the server is full"),
             Disconnect::Refused => (CloseCode::TRY_LATER, "the room takes no more"),
             Disconnect::Shutdown => (CloseCode::GOING_AWAY, "the server stops"),
+            Disconnect::Rate => (CloseCode::RATE, "too many messages"),
             Disconnect::Forbidden => (CloseCode::POLICY, "not allowed to publish to this room"),
             Disconnect::PeerClosed
             | Disconnect::PeerGone
@@ -95,6 +99,7 @@ pub const LABEL_NAMES: [&str; LABELS] = [
     "refused",
     "shutdown",
     "forbidden",
+    "rate",
 ];
 
 fn protocol_text(error: ProtocolError) -> &'static str {

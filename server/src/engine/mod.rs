@@ -22,12 +22,14 @@ mod counters;
 mod covered;
 mod deliveries;
 pub mod disconnect;
+mod hashing;
 mod http;
 mod marks;
 mod opening;
 mod outbox;
 mod outlet;
 mod palette;
+mod rates;
 mod recovery;
 pub mod rights;
 mod runs;
@@ -68,6 +70,7 @@ use disconnect::Disconnect;
 use http::Answer;
 use marks::Marks;
 use outlet::Outlet;
+use rates::Rates;
 use runs::Batch;
 use serve::Offer;
 pub use settings::{HistoryLimits, HistoryRule, HistoryRules, Route, Settings, Target};
@@ -99,6 +102,8 @@ pub struct Engine {
     outlet: Outlet,
     /// Updates that wait without their payload.
     marks: Marks,
+    /// Who has asked for much lately.
+    rates: Rates,
     /// The marks in what was offered to a socket last.
     offered: Vec<Offer>,
     hub: Hub,
@@ -156,6 +161,7 @@ impl Engine {
                 settings.flush_interval_us,
             ),
             marks: Marks::default(),
+            rates: Rates::new(settings.commands_per_s, settings.publishes_per_s),
             offered: Vec::new(),
             hub: Hub::new(shard, charter, connections_max * 4),
             due: Due::with_capacity(connections_max),
@@ -262,6 +268,7 @@ impl Engine {
     pub fn on_time(&mut self, now: Now) {
         self.now = now;
         self.wake_marks();
+        self.rates.sweep(now.mono_us);
         self.sweep();
         self.release_updates();
         self.close_overflowed();

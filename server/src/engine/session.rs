@@ -1,7 +1,8 @@
 //! What a message means, by the door its connection came in through.
 
 use fanfare_wire::code::ErrorCode;
-use fanfare_wire::command;
+use fanfare_wire::command::{self, Command, Id, Parsed};
+use fanfare_wire::error::ProtocolError;
 use fanfare_wire::event::{self, Hello};
 use fanfare_wire::frame::{self, Opcode};
 use fanfare_wire::reader::{Item, Reader};
@@ -9,6 +10,7 @@ use fanfare_wire::reader::{Item, Reader};
 use super::Engine;
 use super::conn::{ConnId, Door, Partial, Stage};
 use super::disconnect::Disconnect;
+use super::rates::Rated;
 use super::rights::Act;
 use crate::hub::mail::{Reply, Request, Ticket};
 use crate::hub::update::{Form, Payload};
@@ -64,6 +66,7 @@ impl Engine {
             }
             (Item::Binary(bytes), Door::Room) => self.publish_to_room(index, Form::Binary, bytes),
             (Item::Text(text), _) => self.on_text(index, text),
+            (Item::Binary(_), _) if !self.is_in_time(index, Rated::Command, None) => {}
             (Item::Binary(_), _) => {
                 let message = "commands are text frames";
                 self.say(index, |out| {
@@ -76,14 +79,51 @@ impl Engine {
     fn on_text(&mut self, index: u32, text: &str) {
         self.counters.messages_in += 1;
         if text == "ping" {
-            return self.push_frame(index, Opcode::Text, b"pong");
+            if self.is_in_time(index, Rated::Command, None) {
+                self.push_frame(index, Opcode::Text, b"pong");
+            }
+            return;
         }
-        match command::parse(text) {
+        let parsed = command::parse(text);
+        let (id, what) = match &parsed {
+            Ok(Parsed {
+                id,
+                command: Command::Publish { .. },
+            }) => (*id, Rated::Publish),
+            Ok(parsed) => (parsed.id, Rated::Command),
+            Err(error) => (error.id, Rated::Command),
+        };
+        if !self.is_in_time(index, what, id) {
+            return;
+        }
+        match parsed {
             Ok(parsed) => self.on_command(index, parsed.id, parsed.command),
             Err(error) => self.say(index, |out| {
                 event::put_error(out, error.id, error.code, &error.message)
             }),
         }
+    }
+
+    /// Whether the connection may ask again so soon. If not, it has been told, or closed.
+    fn is_in_time(&mut self, index: u32, what: Rated, id: Option<Id<'_>>) -> bool {
+        let Err(soon) = self.rates.take(index, what, self.now.mono_us) else {
+            return true;
+        };
+        self.counters.rate_limited += 1;
+        // A room has no answers.
+        let is_mute = self.outlet.conns[index as usize].door == Door::Room;
+        if soon.is_abuse || is_mute {
+            self.begin_close(index, Disconnect::Rate);
+            return false;
+        }
+        let message = match what {
+            Rated::Command => "too many commands; wait",
+            Rated::Publish => "too many publishes; wait",
+        };
+        self.say(index, |out| {
+            event::put_retry_error(out, id, ErrorCode::Rate, message, soon.retry_ms)
+        });
+        false
     }
 
     fn publish_to_room(&mut self, index: u32, form: Form, bytes: &[u8]) {
@@ -93,7 +133,13 @@ impl Engine {
             debug_assert!(false, "a room's connection knows its topic");
             return;
         };
-        // A room has no answers: what cannot be published ends the connection, see `on_room_failed`.
+        // A room has no answers: what cannot be published ends the connection, here or in `on_room_failed`.
+        if !self.is_in_time(index, Rated::Publish, None) {
+            return;
+        }
+        if bytes.len() > self.settings.payload_bytes_max {
+            return self.fail(index, ProtocolError::MessageTooLarge);
+        }
         if self.may(index, Act::Publish, &room).is_err() {
             return self.begin_close(index, Disconnect::Forbidden);
         }
@@ -136,8 +182,7 @@ impl Engine {
             auth: "none",
             subscriptions: self.settings.subscriptions_max,
             frame_bytes: self.settings.frame_bytes_max,
-            // 0: no limit is set.
-            commands_per_s: 0,
+            commands_per_s: self.settings.commands_per_s,
         };
         self.say(index, |out| event::put_hello(out, &hello));
     }

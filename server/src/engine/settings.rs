@@ -25,6 +25,12 @@ pub struct Settings {
     pub message_bytes_max: usize,
     /// Most fragments a message may come in.
     pub fragments_max: u32,
+    /// Largest value that may be published, bytes.
+    pub payload_bytes_max: usize,
+    /// Commands a second of one connection, publishes not counted; ten times as many at once. 0 = any number.
+    pub commands_per_s: u32,
+    /// Publishes a second of one connection, the same way.
+    pub publishes_per_s: u32,
     /// Most subscriptions of one connection.
     pub subscriptions_max: u32,
     /// Most topics of the whole server.
@@ -67,6 +73,9 @@ impl Default for Settings {
             frame_bytes_max: 65_536,
             message_bytes_max: 1_048_576,
             fragments_max: 128,
+            payload_bytes_max: 1_048_576,
+            commands_per_s: 100,
+            publishes_per_s: 0,
             subscriptions_max: 1024,
             topics_max: 1_000_000,
             kept_bytes_max: 1 << 30,

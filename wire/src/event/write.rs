@@ -70,6 +70,21 @@ pub fn put_error(out: &mut Vec<u8>, id: Option<Id<'_>>, code: ErrorCode, message
     end(out);
 }
 
+/// The same with `"retry_ms":…` at its end: after so many milliseconds the command may be tried again.
+pub fn put_retry_error(
+    out: &mut Vec<u8>,
+    id: Option<Id<'_>>,
+    code: ErrorCode,
+    message: &str,
+    retry_ms: u64,
+) {
+    put_error(out, id, code, message);
+    // Its closing brace.
+    out.pop();
+    unsigned(out, "retry_ms", retry_ms);
+    end(out);
+}
+
 /// Appends `{"type":"heartbeat","time":…}`.
 pub fn put_heartbeat(out: &mut Vec<u8>, time_us: i64) {
     begin(out, "heartbeat");

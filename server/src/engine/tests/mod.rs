@@ -3,6 +3,7 @@
 mod binary;
 mod endings;
 mod filters;
+mod rates;
 mod resuming;
 mod rights;
 mod slow;
