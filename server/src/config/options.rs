@@ -145,8 +145,8 @@ pub struct Options {
     #[arg(long, value_name = "N", help_heading = "Limits")]
     pub max_filter_topics: Option<u32>,
 
-    /// Values that the server keeps: the last of every topic, and history. The oldest history goes first; what then still has no
-    /// room is refused [default: 1g]
+    /// Values that the server keeps: the last of every topic, and history, each with all forms that it may be sent in. The oldest
+    /// history goes first; what then still has no room is refused [default: 2g]
     #[arg(long, value_name = "SIZE", help_heading = "Limits")]
     pub max_kept_bytes: Option<Bytes>,
 

@@ -78,7 +78,7 @@ impl Default for Settings {
             publishes_per_s: 0,
             subscriptions_max: 1024,
             topics_max: 1_000_000,
-            kept_bytes_max: 1 << 30,
+            kept_bytes_max: 2 << 30,
             history: HistoryRules::default(),
             filters_max: 10_000,
             filter_topics_max: 50_000,

@@ -43,8 +43,13 @@ pub enum Form {
 pub struct Payload {
     form: Form,
     header_bytes: u8,
+    /// Most bytes that the value takes inside a JSON frame.
+    json_bytes: u32,
     frame: Box<[u8]>,
 }
+
+/// Most bytes of a JSON frame around topic and value: WebSocket header, keys, two numbers of 20 digits.
+const ENVELOPE_BYTES: u64 = 128;
 
 impl Payload {
     /// Frames `bytes` (unmasked, whole).
@@ -62,6 +67,7 @@ impl Payload {
         Payload {
             form,
             header_bytes,
+            json_bytes: json_bytes(form, bytes).try_into().unwrap_or(u32::MAX),
             frame: frame.into(),
         }
     }
@@ -72,11 +78,33 @@ impl Payload {
         &self.frame[usize::from(self.header_bytes)..]
     }
 
-    /// What it counts towards limits, whatever forms it is in by and by: its record as an update, its bytes as they came,
-    /// and the one form that nearly every value is encoded in sooner or later.
+    /// What it counts towards limits as a value of `topic`: its record, its bytes as they came, and all forms that it may be
+    /// encoded in by and by. Never less than [`Update::held_bytes`], and the same from first to last.
     #[must_use]
-    pub fn charged_bytes(&self) -> u64 {
-        (size_of::<Update>() + 2 * self.frame.len()) as u64
+    pub fn charged_bytes(&self, topic: &str) -> u64 {
+        let json = ENVELOPE_BYTES + topic.len() as u64 + u64::from(self.json_bytes);
+        let head = HEADER_BYTES_MAX + binary::HEAD_BYTES;
+        let binary = (head + self.frame.len()) as u64;
+        let alias = (head + topic.len()) as u64;
+        let forms = FORMS as u64 * (json + binary) + alias;
+        (size_of::<Update>() + self.frame.len() + size_of::<Forms>()) as u64 + forms
+    }
+}
+
+/// The forms of [`DataKind`].
+const FORMS: usize = 3;
+
+/// Most bytes that a value takes as JSON.
+fn json_bytes(form: Form, bytes: &[u8]) -> usize {
+    let escaped = |byte: &u8| match byte {
+        ..b' ' => 6,
+        b'"' | b'\\' => 2,
+        _ => 1,
+    };
+    match form {
+        Form::Json => bytes.len(),
+        Form::Text => 2 + bytes.iter().map(escaped).sum::<usize>(),
+        Form::Binary => 2 + bytes.len().div_ceil(3) * 4,
     }
 }
 
@@ -98,7 +126,7 @@ pub struct Update {
 }
 
 /// Encoded frames by [`DataKind`]: snapshot, history, update.
-type Forms = [OnceLock<Box<[u8]>>; 3];
+type Forms = [OnceLock<Box<[u8]>>; FORMS];
 
 impl Update {
     /// A numbered value. Encodes nothing yet.
@@ -132,7 +160,7 @@ impl Update {
     /// As [`Payload::charged_bytes`].
     #[must_use]
     pub fn charged_bytes(&self) -> u64 {
-        self.payload.charged_bytes()
+        self.payload.charged_bytes(&self.topic)
     }
 
     /// Length of the publisher's payload.
@@ -243,6 +271,39 @@ mod tests {
         assert!(
             text_of(Form::Binary, b"\x00\xff").ends_with(r#""encoding":"base64","data":"AP8="}"#)
         );
+    }
+
+    #[test]
+    fn a_value_never_holds_more_than_it_was_charged() {
+        let topics = ["a", &"t".repeat(255)];
+        let texts = [
+            "",
+            "7",
+            "\u{1}\u{2}\"\\\n\u{7f}grüße 🎉",
+            &"\u{0}".repeat(1000),
+            "[\"\\n\"]",
+        ];
+        for (topic, text) in topics
+            .iter()
+            .flat_map(|topic| texts.map(|text| (topic, text)))
+        {
+            for form in [Form::Json, Form::Text, Form::Binary] {
+                if form == Form::Json && serde_json::from_str::<&RawValue>(text).is_err() {
+                    continue;
+                }
+                let payload = Payload::new(form, text.as_bytes());
+                let update = Update::new((*topic).into(), u32::MAX, 1, i64::MIN, payload);
+                let charged = update.charged_bytes();
+                for kind in [DataKind::Snapshot, DataKind::History, DataKind::Update] {
+                    assert!(!update.frame(Variant::Json, kind).is_empty());
+                    assert!(!update.frame(Variant::Binary, kind).is_empty());
+                }
+                let held = update.held_bytes();
+                assert!(held <= charged, "{form:?} {text:?}: {held} > {charged}");
+                // Nor is it charged for much that never is.
+                assert!(charged <= held + 6 * ENVELOPE_BYTES + 12 * text.len() as u64);
+            }
+        }
     }
 
     #[test]

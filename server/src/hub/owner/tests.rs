@@ -129,7 +129,7 @@ fn more_than_one_outbox_can_take_is_not_sent_at_all() {
 
 #[test]
 fn without_room_the_oldest_history_goes_and_last_values_stay() {
-    let each = Payload::new(Form::Json, &[b'1'; 100]).charged_bytes();
+    let each = Payload::new(Form::Json, &[b'1'; 100]).charged_bytes("A");
     let mut owner = owner(10, 6 * each, 100);
     for topic in ["A", "B", "B", "A", "B", "A", "A", "B"] {
         publish_bytes(&mut owner, topic, 100).unwrap();

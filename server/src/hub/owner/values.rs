@@ -60,7 +60,7 @@ impl Owner {
         let topic = self.by_name.get(name).map(|&index| &self.topics[index]);
         let before = topic.and_then(|topic| topic.last.as_ref());
         let freed = before.map_or(0, |last| last.charged_bytes());
-        let wanted = self.last_bytes - freed + payload.charged_bytes();
+        let wanted = self.last_bytes - freed + payload.charged_bytes(name);
         if wanted > self.kept_bytes_max {
             return Err(CROWDED);
         }
