@@ -18,6 +18,9 @@ use crate::hub::subs::{MemberId, Source, SubId};
 use crate::hub::topics::TopicId;
 use crate::hub::update::{self, Variant};
 
+/// How many topics with a value a filter covers.
+pub(super) type Matched = HashMap<FilterId, u64>;
+
 /// A filter that the connection did not have.
 pub(super) struct NewFilter {
     pub(super) filter: FilterId,
@@ -34,11 +37,8 @@ pub(super) struct Newcomer {
 
 impl Engine {
     /// How many topics with a value each of `filters` covers.
-    pub(super) fn count_matched(
-        &self,
-        filters: impl Iterator<Item = FilterId>,
-    ) -> HashMap<FilterId, u64> {
-        let mut matched: HashMap<FilterId, u64> = filters.map(|id| (id, 0)).collect();
+    pub(super) fn count_matched(&self, filters: impl Iterator<Item = FilterId>) -> Matched {
+        let mut matched: Matched = filters.map(|id| (id, 0)).collect();
         if matched.is_empty() {
             return matched;
         }

@@ -13,7 +13,7 @@ use crate::hub::subs::Source;
 use crate::hub::topics::{Stage, TopicId};
 use crate::hub::update::{Update, Variant};
 
-const TOO_MANY_TOPICS: (ErrorCode, &str) = (
+pub(super) const TOO_MANY_TOPICS: (ErrorCode, &str) = (
     ErrorCode::SubscriptionLimit,
     "the filter covers more topics than the server lets one cover (--max-filter-topics)",
 );

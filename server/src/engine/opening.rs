@@ -13,7 +13,8 @@ use super::Engine;
 use super::asides::{self, Named};
 use super::commands::Known;
 use super::conn::{Door, Stage};
-use super::covered::NewFilter;
+use super::covered::{Matched, NewFilter};
+use super::deliveries::TOO_MANY_TOPICS;
 use super::disconnect::Disconnect;
 use super::subscribe::{Subscribe, Want, WantState};
 use crate::hub::filters::FilterId;
@@ -59,9 +60,14 @@ impl Engine {
             let conn = &mut self.outlet.conns[index as usize];
             conn.pending_topics -= subscribe.wants.len() as u32;
             let door = conn.door;
-            let (granted, faults, filters) = self.grant(index, subscribe);
+            let filters = subscribe.wants.iter().filter_map(|want| match want.source {
+                Source::Filter(id) => Some(id),
+                Source::Topic(_) => None,
+            });
+            let matched = self.count_matched(filters);
+            let (granted, faults, filters) = self.grant(index, subscribe, &matched);
             let survey = self.join_filters(index, &filters);
-            self.acknowledge_subscribe(index, door, subscribe, &granted, &faults);
+            self.acknowledge_subscribe(index, door, subscribe, &granted, &faults, &matched);
             for granted in &granted {
                 if let Granted::Topic(topic) = granted {
                     self.open_topic(index, door, topic);
@@ -87,6 +93,7 @@ impl Engine {
         &mut self,
         index: u32,
         subscribe: &'s Subscribe,
+        matched: &Matched,
     ) -> (Vec<Granted>, Vec<Refusal<'s>>, Vec<NewFilter>) {
         let mut filters = Vec::new();
         let mut granted = Vec::with_capacity(subscribe.wants.len());
@@ -113,6 +120,10 @@ impl Engine {
                     let topic = self.grant_topic(index, want, id, &mut known, &mut room_bytes);
                     granted.push(Granted::Topic(topic));
                 }
+                (_, Source::Filter(id)) if self.is_too_wide(index, id, matched, &known) => {
+                    let (code, message) = TOO_MANY_TOPICS;
+                    faults.push((self.hub.filters[id].name.clone(), code, message));
+                }
                 (_, Source::Filter(id)) => {
                     filters.extend(self.grant_filter(index, want, id, &known));
                     granted.push(Granted::Filter(id));
@@ -120,6 +131,15 @@ impl Engine {
             }
         }
         (granted, faults, filters)
+    }
+
+    /// Whether a filter that the connection does not have yet covers more than it may. When it was made known to the owners
+    /// it did not; but topics have been born since.
+    fn is_too_wide(&self, index: u32, id: FilterId, matched: &Matched, known: &Known) -> bool {
+        let subs = self.outlet.conns[index as usize].subs;
+        let most = u64::from(self.settings.filter_topics_max);
+        matched.get(&id).is_some_and(|count| *count > most)
+            && known.find(&self.hub, subs, Source::Filter(id)).is_none()
     }
 
     /// What the history of all topics of a command may take of the outbox, so that none of it can fail to fit behind the ack.
@@ -212,6 +232,7 @@ impl Engine {
         subscribe: &Subscribe,
         granted: &[Granted],
         faults: &[Refusal<'_>],
+        matched: &Matched,
     ) {
         if door == Door::Room {
             if !faults.is_empty() {
@@ -227,10 +248,6 @@ impl Engine {
             return;
         }
         let epoch = self.hub.epoch().clone();
-        let matched = self.count_matched(granted.iter().filter_map(|granted| match granted {
-            Granted::Filter(id) => Some(*id),
-            Granted::Topic(_) => None,
-        }));
         let filters = &self.hub.filters;
         let lines = granted.iter().map(|granted| match granted {
             Granted::Topic(granted) => event::Granted::Topic(SubscribedTopic {

@@ -344,6 +344,33 @@ fn a_filter_that_covers_too_much_is_refused_whole_and_leaves_nothing() {
 }
 
 #[test]
+fn a_filter_that_has_grown_too_wide_takes_nobody_more_and_loses_nobody() {
+    let settings = Settings {
+        filter_topics_max: 30,
+        ..Settings::default()
+    };
+    let mut world = World::new(2, settings);
+    let publisher = world.connect(0, "/raw");
+    let (early, late) = (world.connect_ws(1), world.connect_ws(1));
+    subscribe(&mut world, early, r#""px.*""#);
+    for n in 0..31 {
+        publish(&mut world, publisher, &format!("px.{n}"), 1);
+    }
+    assert_eq!(seqs(&world.texts(early), "update").len(), 31);
+    let texts = subscribe(&mut world, late, r#""px.*""#);
+    assert_eq!(texts.len(), 1, "{texts:?}");
+    assert!(texts[0].contains(r#""topics":[],"errors":[{"topic":"px.*","code":3001,"#));
+    // Whoever has it may ask for other options.
+    let command = r#"{"action":"subscribe","topics":["px.*"],"mode":"latest"}"#;
+    world.say(early, command);
+    let texts = world.texts(early);
+    assert!(texts[0].contains(r#""matched":31"#), "{texts:?}");
+    publish(&mut world, publisher, "px.31", 1);
+    assert_eq!(seqs(&world.texts(early), "update"), [1]);
+    assert!(world.texts(late).is_empty());
+}
+
+#[test]
 fn a_shard_holds_no_more_different_filters_than_it_may() {
     let settings = Settings {
         filters_max: 2,
