@@ -95,6 +95,7 @@ impl Shard {
             topics_per_owner_max: 10_000,
             kept_bytes_per_owner_max: 1 << 30,
             filter_topics_max: 1_000,
+            filters_per_topic_max: 64,
             history: Arc::default(),
         };
         let settings = Arc::new(Settings::default());

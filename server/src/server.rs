@@ -124,6 +124,7 @@ fn charter(config: &Config, shards: u16) -> Charter {
         kept_bytes_per_owner_max: (settings.kept_bytes_max / u64::from(shards))
             .max(8 * settings.message_bytes_max as u64),
         filter_topics_max: settings.filter_topics_max,
+        filters_per_topic_max: settings.filters_per_topic_max,
         history: settings.history.clone().into(),
     }
 }

@@ -93,6 +93,7 @@ fn engine(connections: usize) -> Engine {
         topics_per_owner_max: 200,
         kept_bytes_per_owner_max: 1 << 20,
         filter_topics_max: 10,
+        filters_per_topic_max: 64,
         history: Arc::default(),
     };
     Engine::new(

@@ -46,6 +46,7 @@ impl Config {
             max_subscriptions: Some(settings.subscriptions_max),
             max_topics: Some(settings.topics_max),
             max_filters: Some(settings.filters_max),
+            max_filters_per_topic: Some(settings.filters_per_topic_max),
             max_filter_topics: Some(settings.filter_topics_max),
             max_kept_bytes: Some(Bytes(settings.kept_bytes_max)),
             history: history::written(&settings.history),

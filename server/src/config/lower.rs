@@ -92,6 +92,12 @@ fn settings(options: &Options) -> anyhow::Result<Settings> {
             "max-filters",
             options.max_filters.unwrap_or(default.filters_max),
         )?,
+        filters_per_topic_max: count(
+            "max-filters-per-topic",
+            options
+                .max_filters_per_topic
+                .unwrap_or(default.filters_per_topic_max),
+        )?,
         filter_topics_max: count(
             "max-filter-topics",
             options

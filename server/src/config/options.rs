@@ -141,6 +141,11 @@ pub struct Options {
     #[arg(long, value_name = "N", help_heading = "Limits")]
     pub max_filters: Option<u32>,
 
+    /// Different filters of one shard's connections that may cover one topic; those of up to five segments cannot have more than the
+    /// default [default: 64]
+    #[arg(long, value_name = "N", help_heading = "Limits")]
+    pub max_filters_per_topic: Option<u32>,
+
     /// Topics that a filter may cover when it is subscribed to [default: 50000]
     #[arg(long, value_name = "N", help_heading = "Limits")]
     pub max_filter_topics: Option<u32>,

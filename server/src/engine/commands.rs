@@ -82,7 +82,6 @@ impl Engine {
                 count += 1;
             }
         }
-        self.hub.settle();
         Ok(count)
     }
 
@@ -260,9 +259,9 @@ impl Known {
         list: SubList,
         topic: TopicId,
     ) -> impl Iterator<Item = SubId> {
-        let covering = hub.filters.of(hub.topics[topic].set).iter();
+        let covering = hub.filters.of(&hub.topics[topic]).into_owned();
         std::iter::once(Source::Topic(topic))
-            .chain(covering.map(|id| Source::Filter(*id)))
+            .chain(covering.into_iter().map(Source::Filter))
             .filter_map(move |source| self.find(hub, list, source))
     }
 

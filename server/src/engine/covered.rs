@@ -14,8 +14,9 @@ use super::Engine;
 use super::outbox::FRAME_CHARGE_BYTES;
 use crate::hub::filters::FilterId;
 use crate::hub::policy::SubOptions;
+use crate::hub::sets::SetId;
 use crate::hub::subs::{MemberId, Source, SubId};
-use crate::hub::topics::TopicId;
+use crate::hub::topics::{Topic, TopicId};
 use crate::hub::update::{self, Variant};
 
 /// How many topics with a value a filter covers.
@@ -47,6 +48,10 @@ impl Engine {
         for (_, topic) in self.hub.topics.iter() {
             if let Some(count) = topics.get_mut(topic.set.index()) {
                 *count += u64::from(topic.seq > 0);
+            } else if topic.set == SetId::CROWDED && topic.seq > 0 {
+                for id in &*self.hub.filters.of(topic) {
+                    matched.entry(*id).and_modify(|count| *count += 1);
+                }
             }
         }
         for (set, content) in sets.iter() {
@@ -85,15 +90,22 @@ impl Engine {
         }
         self.take_over_marks(index);
         let sets = &self.hub.filters.sets;
+        let brought_by = |covering: &[FilterId]| {
+            if covering.iter().any(|id| old.contains(id)) {
+                return None;
+            }
+            // The most specific of the new ones decides whether a snapshot is wanted.
+            covering.iter().find_map(|id| subs.get(id)).copied()
+        };
         let mut by_set = vec![None; sets.index_end()];
         for (set, content) in sets.iter() {
-            if !content.iter().any(|id| old.contains(id)) {
-                // The most specific of the new ones decides whether a snapshot is wanted.
-                by_set[set.index()] = content.iter().find_map(|id| subs.get(id)).copied();
-            }
+            by_set[set.index()] = brought_by(content);
         }
-        let newcomer = |(id, set): (TopicId, usize)| {
-            let (sub, snapshot) = by_set.get(set).copied().flatten()?;
+        let newcomer = |(id, topic): (TopicId, &Topic)| {
+            let (sub, snapshot) = match topic.set {
+                SetId::CROWDED => brought_by(&self.hub.filters.of(topic)),
+                set => by_set.get(set.index()).copied().flatten(),
+            }?;
             (!by_name.contains(&id)).then_some(Newcomer {
                 topic: id,
                 sub,
@@ -102,7 +114,6 @@ impl Engine {
         };
         (self.hub.topics.iter())
             .filter(|(_, topic)| topic.last.is_some())
-            .map(|(id, topic)| (id, topic.set.index()))
             .filter_map(newcomer)
             .collect()
     }

@@ -7,7 +7,7 @@ use fanfare_wire::code::ErrorCode;
 
 use super::Engine;
 use super::conn::flag;
-use crate::hub::filters::{FilterId, Stage as FilterStage};
+use crate::hub::filters::{Fault, FilterId};
 use crate::hub::mail::{Delivery, Mail, Request};
 use crate::hub::subs::Source;
 use crate::hub::topics::{Stage, TopicId};
@@ -16,6 +16,11 @@ use crate::hub::update::{Update, Variant};
 pub(super) const TOO_MANY_TOPICS: (ErrorCode, &str) = (
     ErrorCode::SubscriptionLimit,
     "the filter covers more topics than the server lets one cover (--max-filter-topics)",
+);
+
+const TOO_MANY_FILTERS: (ErrorCode, &str) = (
+    ErrorCode::SubscriptionLimit,
+    "the filter covers a topic that as many different filters cover as may (--max-filters-per-topic)",
 );
 
 /// Mail that was brought and not worked through yet.
@@ -40,9 +45,11 @@ pub(super) struct Jam {
 }
 
 impl Engine {
-    /// Works through the mail until none is left, or output must be offered to sockets first, or enough was written.
+    /// Works through the mail until none is left, or output must be offered to sockets first, or enough was written. What filters
+    /// have come to since is settled on the way, for all connections together.
     pub(super) fn work_inbox(&mut self) {
         loop {
+            self.hub.settle();
             while !self.outlet.is_pressed
                 && let Some(delivery) = self.inbox.deliveries.pop_front()
             {
@@ -61,7 +68,7 @@ impl Engine {
                 }
             }
             let own = self.hub.outgoing.take(self.hub.shard());
-            if own.is_empty() {
+            if own.is_empty() && self.hub.is_settled() {
                 return;
             }
             self.inbox.put(own);
@@ -132,7 +139,7 @@ impl Engine {
     pub(super) fn fan_out(&mut self, id: TopicId, run: &[Arc<Update>]) {
         let topic = &self.hub.topics[id];
         let filters = &self.hub.filters;
-        let covering = filters.of(topic.set);
+        let covering = filters.of(topic);
         for variant in Variant::ALL {
             let by_filter = covering.iter().map(|id| filters[*id].members.of(variant));
             let mut columns = std::iter::once(topic.members.of(variant))
@@ -152,12 +159,14 @@ impl Engine {
 
     /// An owner knows of a filter now. The last of them lets those be carried out who waited for it.
     fn on_watched(&mut self, id: FilterId, matched: Option<u32>) {
-        if !self.hub.on_watched(id, matched) {
+        let Some(outcome) = self.hub.on_watched(id, matched) else {
             return;
-        }
-        let filter = &mut self.hub.filters[id];
-        let refused = (filter.stage == FilterStage::Refused).then_some(TOO_MANY_TOPICS);
-        let waiting = filter.take_waiting();
+        };
+        let refused = outcome.err().map(|fault| match fault {
+            Fault::TooWide => TOO_MANY_TOPICS,
+            Fault::Crowded => TOO_MANY_FILTERS,
+        });
+        let waiting = self.hub.filters[id].take_waiting();
         self.on_source_answered(&waiting, Source::Filter(id), refused);
     }
 

@@ -86,7 +86,6 @@ impl Engine {
                 Source::Filter(id) => self.hub.unpin_filter(id),
             }
         }
-        self.hub.settle();
     }
 
     fn grant<'s>(

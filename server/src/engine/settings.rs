@@ -41,6 +41,8 @@ pub struct Settings {
     pub history: HistoryRules,
     /// Most different filters that a shard's connections may have between them.
     pub filters_max: u32,
+    /// Most different filters of one shard that may cover a topic which is known when they are subscribed to.
+    pub filters_per_topic_max: u32,
     /// Most topics that a filter may cover when it is subscribed to.
     pub filter_topics_max: u32,
     /// Output waiting for a connection whose socket takes no more, bytes, each frame counted with 64 bytes of bookkeeping.
@@ -81,6 +83,7 @@ impl Default for Settings {
             kept_bytes_max: 2 << 30,
             history: HistoryRules::default(),
             filters_max: 10_000,
+            filters_per_topic_max: 64,
             filter_topics_max: 50_000,
             outbox_bytes_max: 1_048_576,
             flush_interval_us: 0,

@@ -85,7 +85,6 @@ impl Engine {
                 }
             }
         }
-        self.hub.settle();
         self.start(index, subscribe);
         Ok(())
     }
@@ -220,7 +219,7 @@ impl Engine {
         source.is_some_and(|source| self.hub.subs.find(subs, source).is_some())
     }
 
-    /// Pins what is asked for; the caller settles the hub when all of the command is.
+    /// Pins what is asked for.
     fn want(&mut self, request: &TopicRequest<'_>) -> Want {
         let options = &request.options;
         let (source, recovery) = match topic::check_filter(&request.topic) {

@@ -13,12 +13,15 @@ use std::sync::Arc;
 use fanfare_wire::topic;
 
 use super::Hub;
-use super::filters::{FilterId, Stage};
+use super::filters::{Fault, FilterId, Stage};
 use super::mail::{Request, ShardId, TopicRef};
 use super::sets::SetId;
 use super::subs::Source;
-use super::topics::{Stage as TopicStage, TopicId};
+use super::topics::{Stage as TopicStage, Topic, TopicId};
 use super::update::Update;
+
+/// So many topics are compared with filters in the time that one letter takes.
+pub(super) const COMPARED_A_LETTER: usize = 8;
 
 /// For so few new filters a topic's name is compared with each; for more it is walked through all filters at once.
 const COMPARED_MAX: usize = 4;
@@ -47,7 +50,7 @@ impl Hub {
         let watching = Stage::Watching {
             missing: self.charter.shards,
             matched: 0,
-            too_many: false,
+            fault: None,
         };
         let id = match self.filters.find(text) {
             Some(id) if self.filters[id].stage == Stage::Refused => {
@@ -80,28 +83,31 @@ impl Hub {
         }
     }
 
-    /// An owner knows of a filter now, and has told of `matched` topics that it covers, or has too many to tell. True: it
-    /// was the last, and the filter waits no longer.
-    pub fn on_watched(&mut self, id: FilterId, matched: Option<u32>) -> bool {
+    /// An owner knows of a filter now, and has told of `matched` topics that it covers, or has too many to tell. If it
+    /// was the last, the filter waits no longer: it is live, or cannot be had.
+    pub fn on_watched(&mut self, id: FilterId, matched: Option<u32>) -> Option<Result<(), Fault>> {
         let topics_max = self.charter.filter_topics_max;
         let Stage::Watching {
             missing,
             matched: sum,
-            too_many,
+            fault,
         } = &mut self.filters[id].stage
         else {
             debug_assert!(false, "no more answers than questions");
-            return false;
+            return None;
         };
         *missing -= 1;
         *sum = sum.saturating_add(matched.unwrap_or(0));
-        *too_many |= matched.is_none() || *sum > topics_max;
-        if *missing > 0 {
-            return false;
+        if matched.is_none() || *sum > topics_max {
+            *fault = Some(Fault::TooWide);
         }
-        let refused = *too_many;
+        if *missing > 0 {
+            return None;
+        }
+        let outcome = fault.map_or(Ok(()), Err);
+        let refused = outcome.is_err();
         self.filters[id].stage = if refused { Stage::Refused } else { Stage::Live };
-        true
+        Some(outcome)
     }
 
     /// A topic that some filter covers is at `seq` at its owner, whose updates come by name from now on. Returns it, if
@@ -149,17 +155,30 @@ impl Hub {
         }
     }
 
+    /// Whether [`Hub::settle`] has nothing to do.
+    #[must_use]
+    pub fn is_settled(&self) -> bool {
+        self.filters.fresh.is_empty() && self.filters.idle.is_empty()
+    }
+
     /// Carries out what pins and members, gained and lost, have come to: new filters cover the topics that are here and are made
-    /// known to the owners, unused ones go, and with them the topics that nobody else has. One walk over the shard's
-    /// topics, however many filters.
+    /// known to the owners, unused ones go, and with them the topics that nobody else has. Once a tick: it is one walk over
+    /// the shard's topics, however many filters came and went, and none at all if those that went covered nothing. The
+    /// walk is weighed as work of the tick.
     pub fn settle(&mut self) {
-        if self.filters.fresh.is_empty() && self.filters.idle.is_empty() {
+        if self.is_settled() {
             return;
         }
         let dead = self.take_unused();
         let mut fresh = std::mem::take(&mut self.filters.fresh);
         fresh.retain(|id| dead.binary_search_by_key(id, |(dead, _)| *dead).is_err());
         let hit_sets = self.sets_with(&dead);
+        let is_crowd_hit = |topic: &Topic| {
+            topic.set == SetId::CROWDED
+                && dead
+                    .iter()
+                    .any(|(_, name)| topic::covers(name, &topic.name))
+        };
         let fresh_names: Vec<Arc<str>> = fresh
             .iter()
             .map(|id| self.filters[*id].name.clone())
@@ -170,9 +189,14 @@ impl Hub {
             _ => true,
         };
         let mut unused = Vec::new();
-        for (id, topic) in self.topics.iter_mut() {
+        let may_change = !fresh.is_empty()
+            || hit_sets.contains(&true)
+            || (!dead.is_empty() && self.filters.sets.has_crowds());
+        let topics = if may_change { self.topics.len() } else { 0 };
+        self.outgoing.weigh(topics / COMPARED_A_LETTER);
+        for (id, topic) in self.topics.iter_mut().take(topics) {
             let is_hit = hit_sets.get(topic.set.index()).is_some_and(|hit| *hit);
-            if is_hit || is_fresh(&topic.name) {
+            if is_hit || is_crowd_hit(topic) || is_fresh(&topic.name) {
                 let set = self.filters.enter_set(&topic.name);
                 self.filters.sets.leave(topic.set);
                 topic.set = set;

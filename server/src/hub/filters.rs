@@ -1,5 +1,6 @@
 //! The listening side of filters: members, which of them cover which topics of this shard, and whether the owners know them.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 use std::ops::{Index, IndexMut};
 use std::sync::Arc;
@@ -8,6 +9,7 @@ use slab::Slab;
 
 use super::members::Members;
 use super::sets::{SetId, Sets};
+use super::topics::Topic;
 use super::trie::Trie;
 use crate::ledger::Ledger;
 
@@ -24,13 +26,22 @@ pub enum Stage {
         missing: u16,
         /// Topics that the filter covers at those who have answered.
         matched: u32,
-        /// One of them had more of them than it may tell of.
-        too_many: bool,
+        /// Why nobody can have it.
+        fault: Option<Fault>,
     },
     /// All topics that it covers are here, and those that are born will come.
     Live,
     /// It covers too many topics; whoever wants it next asks again.
     Refused,
+}
+
+/// Why nobody can have a filter.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fault {
+    /// It covers more topics than one filter may.
+    TooWide,
+    /// It covers a topic that as many filters of this shard cover as may.
+    Crowded,
 }
 
 /// What one shard knows of a filter that somebody on it subscribes to.
@@ -65,7 +76,7 @@ impl Filter {
 }
 
 /// All filters of one shard's members.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Filters {
     filters: Slab<Filter>,
     by_name: HashMap<Arc<str>, FilterId>,
@@ -79,6 +90,19 @@ pub struct Filters {
 }
 
 impl Filters {
+    /// No filters yet. So many may cover one topic that somebody here has when they are subscribed to.
+    #[must_use]
+    pub fn new(per_topic_max: u32) -> Filters {
+        Filters {
+            filters: Slab::new(),
+            by_name: HashMap::new(),
+            trie: Trie::default(),
+            sets: Sets::new(per_topic_max),
+            fresh: Vec::new(),
+            idle: Vec::new(),
+        }
+    }
+
     /// Looks a text up.
     #[must_use]
     pub fn find(&self, name: &str) -> Option<FilterId> {
@@ -97,10 +121,15 @@ impl Filters {
         self.filters.is_empty()
     }
 
-    /// The filters that cover the topics of a set, the most specific first.
+    /// The filters that cover a topic, the most specific first.
     #[must_use]
-    pub fn of(&self, set: SetId) -> &[FilterId] {
-        self.sets.filters(set)
+    pub fn of(&self, topic: &Topic) -> Cow<'_, [FilterId]> {
+        if topic.set != SetId::CROWDED {
+            return Cow::Borrowed(self.sets.filters(topic.set));
+        }
+        let mut covering = Vec::new();
+        self.trie.covering(&topic.name, &mut covering);
+        Cow::Owned(covering)
     }
 
     pub(super) fn insert(&mut self, name: Arc<str>, stage: Stage) -> FilterId {
@@ -123,14 +152,23 @@ impl Filters {
         filter
     }
 
-    /// The set for one topic more of this name.
+    /// The set for one topic more of this name. If it makes too many filters cover one topic, those of them that are not
+    /// live yet will not be.
     pub(super) fn enter_set(&mut self, name: &str) -> SetId {
         if self.filters.is_empty() {
             return SetId::NONE;
         }
         let mut covering = Vec::new();
         self.trie.covering(name, &mut covering);
-        self.sets.enter(&covering)
+        let set = self.sets.enter(&covering);
+        if set == SetId::CROWDED {
+            for id in covering {
+                if let Stage::Watching { fault, .. } = &mut self[id].stage {
+                    *fault = Some(Fault::Crowded);
+                }
+            }
+        }
+        set
     }
 
     pub(super) fn count_into(&self, ledger: &mut Ledger) {
@@ -154,5 +192,42 @@ impl Index<FilterId> for Filters {
 impl IndexMut<FilterId> for Filters {
     fn index_mut(&mut self, id: FilterId) -> &mut Filter {
         &mut self.filters[id.0 as usize]
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A thousand filters of ten segments, and a thousand topics that each some others of them cover: as sets, 59,049 filters.
+    #[test]
+    fn topics_that_many_filters_cover_cost_no_more_than_others() {
+        let mut filters = Filters::new(64);
+        let name = |bits: u32, zero: &str, one: &str| {
+            let segment = |n: u32| if bits >> n & 1 == 0 { zero } else { one };
+            (0..10).map(segment).collect::<Vec<_>>().join(".")
+        };
+        for bits in 0..1024 {
+            filters.insert(name(bits, "*", "a").into(), Stage::Live);
+        }
+        let empty = filters.sets.held_bytes();
+        let sets: Vec<SetId> = (0..1024)
+            .map(|bits| filters.enter_set(&name(bits, "b", "a")))
+            .collect();
+        let kept: usize = filters.sets.iter().map(|(_, content)| content.len()).sum();
+        // Sets of 1, 2, 4 … 64 filters: C(10, n) topics have 2^n each.
+        assert_eq!(
+            kept,
+            (0..=6)
+                .map(|n| [1, 10, 45, 120, 210, 252, 210][n] << n)
+                .sum::<usize>()
+        );
+        assert!(filters.sets.held_bytes() < 1024 * 64 * 4 + 1024 * 64);
+        assert!(filters.sets.has_crowds());
+        for set in sets {
+            filters.sets.leave(set);
+        }
+        assert!(!filters.sets.has_crowds());
+        assert_eq!(filters.sets.held_bytes(), empty);
     }
 }

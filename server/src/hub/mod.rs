@@ -51,6 +51,8 @@ pub struct Charter {
     pub kept_bytes_per_owner_max: u64,
     /// Most topics of the whole server that a filter may cover when it is subscribed to.
     pub filter_topics_max: u32,
+    /// Most different filters of one shard that may cover a topic which is known when they are subscribed to.
+    pub filters_per_topic_max: u32,
     /// How much history is kept of which topic.
     pub history: Arc<history::Rules>,
 }
@@ -93,7 +95,7 @@ impl Hub {
             shard,
             owner: Owner::new(shard, &charter),
             topics: Topics::default(),
-            filters: Filters::default(),
+            filters: Filters::new(charter.filters_per_topic_max),
             subs: Subs::with_capacity(subs_expected),
             policies: Policies::default(),
             outgoing: Outgoing::new(charter.shards),
@@ -223,7 +225,7 @@ impl Hub {
         self.subs.set_special(members, sub, is_special);
     }
 
-    /// Ends one subscription of the member that `list` belongs to; [`Hub::settle`] when all that end together have.
+    /// Ends one subscription of the member that `list` belongs to; [`Hub::settle`] takes away what nobody has any more.
     pub fn unsubscribe(&mut self, list: &mut SubList, sub: SubId) {
         self.policies.release(self.subs[sub].policy());
         match self.subs[sub].source() {
@@ -243,7 +245,6 @@ impl Hub {
         while let Some(sub) = list.first() {
             self.unsubscribe(list, sub);
         }
-        self.settle();
     }
 
     /// As owner: carries out a request, at `wall_us` microseconds since 1970.
@@ -287,6 +288,7 @@ mod tests {
             topics_per_owner_max: 10,
             kept_bytes_per_owner_max: 1 << 20,
             filter_topics_max: 100,
+            filters_per_topic_max: 64,
             history: Arc::default(),
         };
         Hub::new(ShardId(0), charter, 0)

@@ -1,9 +1,11 @@
 //! Which filters cover a topic, kept once for all topics that the same filters cover.
 //!
 //! Thousands of topics are covered by the same few filters, so a topic holds the number of its set and not the set. A set knows how
-//! many topics have it, and goes with the last of them.
+//! many topics have it, and goes with the last of them. Only short sets are kept: which filters cover a topic that has more is found by a walk
+//! through the filters whenever it is asked for, so that filters and topics together cannot take more memory than their sum.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use slab::Slab;
 
@@ -16,6 +18,8 @@ pub struct SetId(u32);
 impl SetId {
     /// No filter covers the topic.
     pub const NONE: SetId = SetId(u32::MAX);
+    /// More filters cover the topic than are kept in a set.
+    pub const CROWDED: SetId = SetId(u32::MAX - 1);
 
     /// The place of a set in a table that has one for each.
     #[must_use]
@@ -27,18 +31,33 @@ impl SetId {
 #[derive(Debug)]
 struct Set {
     /// The most specific first.
-    filters: Box<[FilterId]>,
+    filters: Arc<[FilterId]>,
     topics: u32,
 }
 
 /// All sets of one shard.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Sets {
+    /// Most filters of one.
+    filters_max: usize,
     sets: Slab<Set>,
-    by_content: HashMap<Box<[FilterId]>, SetId>,
+    by_content: HashMap<Arc<[FilterId]>, SetId>,
+    /// How many topics more filters cover.
+    crowded: u32,
 }
 
 impl Sets {
+    /// No sets yet, and none of more than `filters_max` filters ever.
+    #[must_use]
+    pub fn new(filters_max: u32) -> Sets {
+        Sets {
+            filters_max: filters_max as usize,
+            sets: Slab::new(),
+            by_content: HashMap::new(),
+            crowded: 0,
+        }
+    }
+
     /// The filters of a set, the most specific first.
     #[must_use]
     pub fn filters(&self, id: SetId) -> &[FilterId] {
@@ -61,6 +80,12 @@ impl Sets {
             .map_or(0, |(index, _)| index + 1)
     }
 
+    /// Whether more filters cover some topic than are kept in a set.
+    #[must_use]
+    pub fn has_crowds(&self) -> bool {
+        self.crowded > 0
+    }
+
     /// How many sets there are.
     #[must_use]
     pub fn len(&self) -> usize {
@@ -78,15 +103,20 @@ impl Sets {
         if filters.is_empty() {
             return SetId::NONE;
         }
+        if filters.len() > self.filters_max {
+            self.crowded += 1;
+            return SetId::CROWDED;
+        }
         let id = match self.by_content.get(filters) {
             Some(&id) => id,
             None => {
+                let filters: Arc<[FilterId]> = filters.into();
                 let set = Set {
-                    filters: filters.into(),
+                    filters: filters.clone(),
                     topics: 0,
                 };
                 let id = SetId(self.sets.insert(set) as u32);
-                self.by_content.insert(filters.into(), id);
+                self.by_content.insert(filters, id);
                 id
             }
         };
@@ -96,6 +126,9 @@ impl Sets {
 
     /// A topic less has this set.
     pub fn leave(&mut self, id: SetId) {
+        if id == SetId::CROWDED {
+            self.crowded -= 1;
+        }
         let Some(set) = self.sets.get_mut(id.index()) else {
             return;
         };
@@ -109,9 +142,9 @@ impl Sets {
     /// Bytes held.
     #[must_use]
     pub fn held_bytes(&self) -> u64 {
-        let record = size_of::<Set>() + size_of::<(Box<[FilterId]>, SetId)>() + 1;
+        let record = size_of::<Set>() + size_of::<(Arc<[FilterId]>, SetId)>() + 17;
         let contents: usize = (self.sets.iter())
-            .map(|(_, set)| 2 * size_of_val(&*set.filters))
+            .map(|(_, set)| size_of_val(&*set.filters))
             .sum();
         (self.sets.len() * record + contents) as u64
     }

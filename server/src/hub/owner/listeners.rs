@@ -3,12 +3,10 @@
 use std::sync::Arc;
 
 use super::{FULL, Owner, Topic};
+use crate::hub::coverage::COMPARED_A_LETTER;
 use crate::hub::filters::FilterId;
 use crate::hub::mail::{Delivery, Outgoing, ShardId, TopicRef};
 use crate::hub::trie::Trie;
-
-/// So many topics are compared with filters in the time that one letter takes.
-const COMPARED_A_LETTER: usize = 8;
 
 impl Topic {
     /// Tells a shard of the topic, unless it has it.

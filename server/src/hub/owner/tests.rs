@@ -28,6 +28,7 @@ fn owner(topics_max: u32, kept_bytes_max: u64, history_count: u32) -> (Owner, Ou
         topics_per_owner_max: topics_max,
         kept_bytes_per_owner_max: kept_bytes_max,
         filter_topics_max: 100,
+        filters_per_topic_max: 64,
         history: rules.into(),
     };
     (Owner::new(ShardId(0), &charter), Outgoing::new(1))
