@@ -98,6 +98,7 @@ impl Engine {
                 let waiting = topic.take_waiting();
                 self.on_source_answered(&waiting, Source::Topic(id), None);
             }
+            Delivery::Faded { listener } => self.hub.on_faded(listener),
             Delivery::Born {
                 topic,
                 alias,

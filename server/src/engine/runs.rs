@@ -9,6 +9,7 @@ use std::sync::Arc;
 
 use super::Engine;
 use crate::hub::mail::{Delivery, TopicRef};
+use crate::hub::subs::Source;
 use crate::hub::topics::{Stage, TopicId};
 use crate::hub::update::Update;
 
@@ -141,6 +142,10 @@ impl Engine {
             return;
         };
         let topic = &mut self.hub.topics[id];
+        let was_fading = topic.stage == Stage::Fading;
+        if was_fading {
+            topic.stage = Stage::Live;
+        }
         debug_assert!(
             topic.stage == Stage::Live
                 && (topic.seq + 1..).zip(run).all(|(seq, one)| one.seq == seq),
@@ -150,6 +155,10 @@ impl Engine {
         self.counters.updates_in += run.len() as u64;
         self.fan_out(id, run);
         self.serve_aside(id, run);
+        if was_fading {
+            let waiting = self.hub.topics[id].take_waiting();
+            self.on_source_answered(&waiting, Source::Topic(id), None);
+        }
     }
 }
 

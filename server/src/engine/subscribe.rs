@@ -255,7 +255,10 @@ impl Engine {
     /// Carries a command out at once if this shard knows all that it needs, else lets it wait for the owners.
     fn start(&mut self, index: u32, mut subscribe: Subscribe) {
         let is_joining = |source: &Source| match source {
-            Source::Topic(id) => self.hub.topics[*id].stage == TopicStage::Joining,
+            Source::Topic(id) => matches!(
+                self.hub.topics[*id].stage,
+                TopicStage::Joining | TopicStage::Fading
+            ),
             Source::Filter(id) => {
                 matches!(self.hub.filters[*id].stage, FilterStage::Watching { .. })
             }

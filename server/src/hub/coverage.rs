@@ -143,6 +143,40 @@ impl Hub {
         Some(id)
     }
 
+    /// A topic that never said anything and that nobody but filters wants any more is not kept for them: it will be born. Until the
+    /// owner has agreed, its first update may be on its way.
+    pub(super) fn fade_if_silent(&mut self, id: TopicId) {
+        let topic = &mut self.topics[id];
+        let is_wanted = topic.pins > 0 || !topic.members.is_empty();
+        if is_wanted || topic.stage != TopicStage::Live || topic.seq > 0 {
+            return;
+        }
+        topic.stage = TopicStage::Fading;
+        let fade = Request::Fade {
+            topic: topic.name.clone(),
+            from: self.shard,
+            listener: topic.reference(id),
+        };
+        self.ask_owner(fade);
+    }
+
+    /// The owner of a fading topic has forgotten it. Whoever has asked for it meanwhile waits until it is joined again.
+    pub fn on_faded(&mut self, listener: TopicRef) {
+        let Some(id) = self.addressee(listener) else {
+            return;
+        };
+        let topic = &self.topics[id];
+        debug_assert!(
+            topic.stage == TopicStage::Fading && topic.members.is_empty(),
+            "a fading topic has no members, and was not heard of"
+        );
+        if topic.pins > 0 {
+            return self.ask_to_join(id);
+        }
+        let topic = self.topics.remove(id);
+        self.filters.sets.leave(topic.set);
+    }
+
     /// As listener: the topic that an update is for. Those that come by name are for one that is live here, or for nobody.
     #[must_use]
     pub fn recipient(&self, listener: Option<TopicRef>, update: &Update) -> Option<TopicId> {

@@ -81,6 +81,16 @@ pub enum Request {
         /// The shard they were on.
         from: ShardId,
     },
+    /// The shard has the topic by filters alone, and has heard nothing of it yet: if nothing was ever said, forget that it listens, and answer
+    /// [`Delivery::Faded`]; it will be told of the birth. Otherwise it listens on, and what was said is on its way.
+    Fade {
+        /// The topic.
+        topic: Arc<str>,
+        /// The shard.
+        from: ShardId,
+        /// What that shard calls it.
+        listener: TopicRef,
+    },
     /// There are members of these filters now: send [`Delivery::Born`] for every topic that they cover, and from now on for
     /// each that is first published to; then answer [`Delivery::Watched`]. To every owner.
     Watch {
@@ -139,6 +149,7 @@ impl Request {
         match self {
             Request::Join { topic, .. }
             | Request::Leave { topic, .. }
+            | Request::Fade { topic, .. }
             | Request::Publish { topic, .. }
             | Request::Recover { topic, .. }
             | Request::Check { topic, .. } => topic,
@@ -169,6 +180,11 @@ pub enum Delivery {
         code: ErrorCode,
         /// The same in words.
         message: &'static str,
+    },
+    /// The answer to a fade: nothing of the topic follows until it is born, or joined again.
+    Faded {
+        /// The listening side.
+        listener: TopicRef,
     },
     /// A topic that a filter of the shard covers. All later updates follow, by name.
     Born {

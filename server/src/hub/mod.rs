@@ -160,17 +160,19 @@ impl Hub {
         if !matches!(topic.stage, Stage::New | Stage::Refused) {
             return id;
         }
+        self.ask_to_join(id);
+        id
+    }
+
+    fn ask_to_join(&mut self, id: TopicId) {
+        let topic = &mut self.topics[id];
         topic.stage = Stage::Joining;
         let join = Request::Join {
             topic: topic.name.clone(),
             from: self.shard,
-            listener: TopicRef {
-                topic: id,
-                generation: topic.generation,
-            },
+            listener: topic.reference(id),
         };
         self.ask_owner(join);
-        id
     }
 
     /// Lets go of a pin; a topic without pins and members leaves its owner.
@@ -263,7 +265,7 @@ impl Hub {
 
     fn leave_if_unused(&mut self, id: TopicId) {
         if !self.topics[id].is_unused() {
-            return;
+            return self.fade_if_silent(id);
         }
         let topic = self.topics.remove(id);
         // A join that was refused has left nothing at the owner; a leave might take away what a later birth has put there.

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use slab::Slab;
 
-use super::mail::Most;
+use super::mail::{Most, TopicRef};
 use super::members::Members;
 use super::sets::SetId;
 use super::update::Update;
@@ -28,6 +28,8 @@ pub enum Stage {
     Live,
     /// The owner would not have it; whoever wants it next asks again.
     Refused,
+    /// Live, but nothing was ever said and only filters want it: the owner is asked to forget it until it is born.
+    Fading,
 }
 
 /// What one shard knows of a topic that it listens to.
@@ -75,6 +77,15 @@ impl Topic {
     #[must_use]
     pub fn is_unused(&self) -> bool {
         self.pins == 0 && self.members.is_empty() && self.set == SetId::NONE
+    }
+
+    /// What this shard calls the topic, which is in the place `id`.
+    #[must_use]
+    pub fn reference(&self, id: TopicId) -> TopicRef {
+        TopicRef {
+            topic: id,
+            generation: self.generation,
+        }
     }
 
     /// A subscribe command waits for the stream to begin.

@@ -428,6 +428,87 @@ fn a_topic_born_later_reaches_all_whom_filters_cover_it_for_however_many_they_ar
 }
 
 #[test]
+fn a_topic_that_never_said_anything_is_not_kept_for_a_filter() {
+    let settings = Settings {
+        topics_max: 4,
+        ..Settings::default()
+    };
+    let mut world = World::new(2, settings);
+    let (all, one) = (world.connect_ws(0), world.connect_ws(0));
+    subscribe(&mut world, all, r#"">""#);
+    for n in 0..100 {
+        let topic = format!("px.{n}");
+        let texts = subscribe(&mut world, one, &format!("\"{topic}\""));
+        assert!(texts[0].contains(r#""seq":0"#), "{texts:?}");
+        let command = format!(r#"{{"action":"unsubscribe","topics":["{topic}"]}}"#);
+        world.say(one, &command);
+        world.texts(one);
+    }
+    for engine in &world.engines {
+        assert_eq!(
+            (engine.hub.topics.len(), engine.hub.owner.topic_count()),
+            (0, 0)
+        );
+    }
+    publish(&mut world, one, "px.7", 2);
+    assert_eq!(seqs(&world.texts(all), "update"), [1, 2]);
+}
+
+#[test]
+fn what_is_said_or_asked_for_while_a_topic_fades_is_not_lost() {
+    for (publishes, asks_again, filter_ends) in
+        (0..8).map(|bits| (bits & 1 > 0, bits & 2 > 0, bits & 4 > 0))
+    {
+        let mut world = world();
+        let topic = world.topic_of("px.", 1);
+        let quoted = format!("\"{topic}\"");
+        let (all, one) = (world.connect_ws(0), world.connect_ws(0));
+        let publisher = world.connect_ws(2);
+        subscribe(&mut world, all, r#"">""#);
+        subscribe(&mut world, one, &quoted);
+        // The owner hears of the fading late, and of what came before it or after it first.
+        world.mail_held = vec![(0, 1)];
+        world.say(
+            one,
+            &format!(r#"{{"action":"unsubscribe","topics":[{quoted}]}}"#),
+        );
+        if publishes {
+            publish(&mut world, publisher, &topic, 2);
+        }
+        if asks_again {
+            subscribe(&mut world, one, &quoted);
+        }
+        if filter_ends {
+            world.say(all, r#"{"action":"unsubscribe","topics":[">"]}"#);
+        }
+        world.mail_held.clear();
+        world.settle();
+        let first = 1 + 2 * u64::from(publishes);
+        publish(&mut world, publisher, &topic, 2);
+        let (by_filter, by_name) = (world.texts(all), world.texts(one));
+        let expected: Vec<u64> = if filter_ends {
+            (1..first).collect()
+        } else {
+            (1..first + 2).collect()
+        };
+        assert_eq!(seqs(&by_filter, "update"), expected, "{by_filter:?}");
+        let got = seqs(&by_name, "update");
+        if asks_again {
+            assert_eq!(got.last(), Some(&(first + 1)), "{by_name:?}");
+            assert!(got.windows(2).all(|two| two[1] == two[0] + 1), "{got:?}");
+            assert!(got.len() >= 2);
+        } else {
+            assert!(got.is_empty());
+        }
+        for client in [all, one, publisher] {
+            world.end(client);
+        }
+        world.settle();
+        assert_eq!(world.held(), NOTHING);
+    }
+}
+
+#[test]
 fn those_who_leave_in_one_tick_with_filters_of_their_own_are_settled_together() {
     let mut world = world();
     let publisher = world.connect(1, "/raw");

@@ -78,6 +78,16 @@ impl Owner {
         }
     }
 
+    /// Forgets that a shard listens to a topic that never said anything. False: it has by now.
+    pub(super) fn fade(&mut self, name: &str, from: ShardId) -> bool {
+        let index = self.by_name.get(name);
+        if index.is_some_and(|&index| self.topics[index].seq > 0) {
+            return false;
+        }
+        self.leave(name, from);
+        true
+    }
+
     /// Tells `from` of every topic that `filters` cover, as far as it does not have it, and of those to come.
     pub(super) fn watch(
         &mut self,

@@ -139,6 +139,15 @@ impl Owner {
                 listener,
             } => self.join(topic, from, listener, out),
             Request::Leave { topic, from } => self.leave(&topic, from),
+            Request::Fade {
+                topic,
+                from,
+                listener,
+            } => {
+                if self.fade(&topic, from) {
+                    out.deliver(from, Delivery::Faded { listener });
+                }
+            }
             Request::Watch { filters, from } => self.watch(&filters, from, out),
             Request::Unwatch { filters, from } => {
                 for name in filters.iter() {
