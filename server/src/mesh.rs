@@ -9,9 +9,9 @@ use std::sync::MutexGuard;
 use std::sync::PoisonError;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
-use crate::hub::mail::{Delivery, Mail, Request, ShardId};
+use crate::hub::mail::{Delivery, Letter, Mail, Request, ShardId};
 
-/// A lane that holds this many letters takes no further batch.
+/// A lane that holds letters of this [weight](Letter::weight) takes no further batch: so many small ones, or 64 MiB of values.
 pub const LANE_LETTERS_MAX: usize = 65_536;
 
 /// Wakes a shard from its poll.
@@ -33,6 +33,7 @@ struct Mailbox {
 
 struct Lane<T> {
     batches: Mutex<Vec<Vec<T>>>,
+    /// The weight of all letters.
     letters: AtomicUsize,
 }
 
@@ -135,14 +136,14 @@ impl<T> Default for Lane<T> {
     }
 }
 
-impl<T> Lane<T> {
+impl<T: Letter> Lane<T> {
     /// Takes a batch in; gives it back when the lane is full.
     fn push(&self, batch: Vec<T>) -> Vec<T> {
         if batch.is_empty() || self.letters.load(Ordering::Acquire) >= LANE_LETTERS_MAX {
             return batch;
         }
+        let letters = batch.iter().map(Letter::weight).sum();
         let mut batches = self.lock();
-        let letters = batch.len();
         batches.push(batch);
         // Writer: count, then look whether the owner sleeps. Owner: say so, then look at the count. One of the two must see
         // the other, which only SeqCst on all four promises.
@@ -172,7 +173,8 @@ impl<T> Lane<T> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::hub::mail::Ticket;
+    use crate::hub::mail::{Reply, Ticket};
+    use crate::hub::update::{Form, Payload};
     use std::sync::Arc;
 
     fn mesh_of_one() -> (Mesh, Arc<AtomicUsize>) {
@@ -239,5 +241,23 @@ mod tests {
             .collect();
         assert!(parts.iter().copied().eq(0..LANE_LETTERS_MAX as u32));
         assert!(mesh.post(me, refused).is_empty());
+    }
+
+    #[test]
+    fn a_lane_is_full_of_few_letters_if_they_are_large() {
+        let (mesh, _) = mesh_of_one();
+        let me = ShardId(0);
+        let large = || Request::Publish {
+            topic: "A".into(),
+            payload: Payload::new(Form::Binary, &[0; 1 << 20]),
+            key: None,
+            reply: Reply::None,
+        };
+        let mail = || Mail {
+            requests: vec![large()],
+            deliveries: Vec::new(),
+        };
+        let taken = (0..1000).take_while(|_| mesh.post(me, mail()).is_empty());
+        assert_eq!(taken.count(), 64);
     }
 }

@@ -73,12 +73,12 @@ use outlet::Outlet;
 use rates::Rates;
 use runs::Batch;
 use serve::Offer;
-pub use settings::{HistoryLimits, HistoryRule, HistoryRules, Route, Settings, Target};
+pub use settings::{HistoryLimits, HistoryRule, HistoryRules, KeyWindow, Route, Settings, Target};
 use subscribe::Subscribe;
 use surge::Surge;
 use timeouts::Due;
 
-/// Letters that one tick may write before it stops reading: a batch is no larger than this, and what one more read adds.
+/// Letters that one tick may write before it stops reading, by weight: a batch is no larger than this, and what one more read adds.
 const TICK_LETTERS_MAX: usize = 16 * 1024;
 
 /// What the engine wants done to a socket.

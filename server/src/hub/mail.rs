@@ -235,6 +235,40 @@ pub enum Delivery {
     },
 }
 
+/// What a letter counts towards limits of lanes and ticks.
+pub trait Letter {
+    /// One, and one more for each KiB of values that it brings.
+    fn weight(&self) -> usize;
+}
+
+/// So many bytes of values weigh as much as a letter.
+const BYTES_A_LETTER: usize = 1024;
+
+impl Letter for Request {
+    fn weight(&self) -> usize {
+        match self {
+            Request::Publish { payload, .. } => 1 + payload.bytes().len() / BYTES_A_LETTER,
+            _ => 1,
+        }
+    }
+}
+
+impl Letter for Delivery {
+    fn weight(&self) -> usize {
+        let bytes = match self {
+            Delivery::Update { update, .. } => update.payload_bytes(),
+            Delivery::Born { last, .. } | Delivery::Joined { last, .. } => {
+                last.as_ref().map_or(0, |last| last.payload_bytes())
+            }
+            Delivery::Recovered {
+                missed: Ok(missed), ..
+            } => missed.iter().map(|update| update.payload_bytes()).sum(),
+            _ => 0,
+        };
+        1 + bytes / BYTES_A_LETTER
+    }
+}
+
 /// Mail for one shard.
 #[derive(Debug, Default)]
 pub struct Mail {
@@ -259,7 +293,7 @@ pub struct Outgoing {
     /// Shards with anything in their `Mail`; may name one twice.
     touched: Vec<ShardId>,
     waiting: usize,
-    /// How many were written since [`Outgoing::addressees`] was last asked.
+    /// The weight of what was written since [`Outgoing::addressees`] was last asked.
     written: usize,
 }
 
@@ -277,11 +311,13 @@ impl Outgoing {
 
     /// Writes to the owner `to`.
     pub fn request(&mut self, to: ShardId, request: Request) {
+        self.written += request.weight();
         self.touch(to).requests.push(request);
     }
 
     /// Writes to the listening shard `to`.
     pub fn deliver(&mut self, to: ShardId, delivery: Delivery) {
+        self.written += delivery.weight();
         self.touch(to).deliveries.push(delivery);
     }
 
@@ -296,7 +332,7 @@ impl Outgoing {
         self.waiting
     }
 
-    /// How many letters were written in this tick, and what else was [weighed](Outgoing::weigh).
+    /// The [weight](Letter::weight) of what was written in this tick, and what else was [weighed](Outgoing::weigh).
     #[must_use]
     pub fn written(&self) -> usize {
         self.written
@@ -332,7 +368,6 @@ impl Outgoing {
 
     fn touch(&mut self, to: ShardId) -> &mut Mail {
         self.waiting += 1;
-        self.written += 1;
         let mail = &mut self.by_shard[usize::from(to.0)];
         if mail.is_empty() {
             self.touched.push(to);

@@ -3,6 +3,7 @@
 //! Every wait has a deadline and ends with an event; a test that hangs fails. Each test has a server of its own, so
 //! they run side by side. What Python's and Node's clients make of the same server is tested in `../clients`.
 
+mod backpressure;
 mod bursts;
 mod commands;
 mod feeds;
