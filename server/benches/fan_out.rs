@@ -96,6 +96,7 @@ impl Shard {
             kept_bytes_per_owner_max: 1 << 30,
             filter_topics_max: 1_000,
             filters_per_topic_max: 64,
+            keys: Settings::default().keys,
             history: Arc::default(),
         };
         let settings = Arc::new(Settings::default());

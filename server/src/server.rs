@@ -125,6 +125,7 @@ fn charter(config: &Config, shards: u16) -> Charter {
             .max(8 * settings.message_bytes_max as u64),
         filter_topics_max: settings.filter_topics_max,
         filters_per_topic_max: settings.filters_per_topic_max,
+        keys: settings.keys,
         history: settings.history.clone().into(),
     }
 }

@@ -94,6 +94,7 @@ fn engine(connections: usize) -> Engine {
         kept_bytes_per_owner_max: 1 << 20,
         filter_topics_max: 10,
         filters_per_topic_max: 64,
+        keys: Settings::default().keys,
         history: Arc::default(),
     };
     Engine::new(

@@ -45,6 +45,8 @@ impl Config {
             max_fragments: Some(settings.fragments_max),
             max_subscriptions: Some(settings.subscriptions_max),
             max_topics: Some(settings.topics_max),
+            max_keys: Some(settings.keys.count),
+            key_age: Some(Millis(settings.keys.age_ms)),
             max_filters: Some(settings.filters_max),
             max_filters_per_topic: Some(settings.filters_per_topic_max),
             max_filter_topics: Some(settings.filter_topics_max),

@@ -6,7 +6,7 @@ use std::ops::RangeInclusive;
 use anyhow::{Context as _, ensure};
 
 use super::{Bytes, Config, Millis, Options, feeds, history};
-use crate::engine::{Route, Settings, Target};
+use crate::engine::{KeyWindow, Route, Settings, Target};
 
 const SHARDS_MAX: usize = 1024;
 const KERNEL_BUFFER_BYTES: RangeInclusive<u64> = 1 << 10..=1 << 30;
@@ -88,6 +88,10 @@ fn settings(options: &Options) -> anyhow::Result<Settings> {
             "max-topics",
             options.max_topics.unwrap_or(default.topics_max),
         )?,
+        keys: KeyWindow {
+            count: options.max_keys.unwrap_or(default.keys.count),
+            age_ms: millis(options.key_age, default.keys.age_ms),
+        },
         filters_max: count(
             "max-filters",
             options.max_filters.unwrap_or(default.filters_max),

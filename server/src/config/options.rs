@@ -137,6 +137,14 @@ pub struct Options {
     #[arg(long, value_name = "N", help_heading = "Limits")]
     pub max_topics: Option<u32>,
 
+    /// Idempotency keys that each shard remembers for the topics it owns; 0 = none [default: 4096]
+    #[arg(long, value_name = "N", help_heading = "Limits")]
+    pub max_keys: Option<u32>,
+
+    /// How long an idempotency key is remembered at most [default: 5m]
+    #[arg(long, value_name = "DURATION", help_heading = "Limits")]
+    pub key_age: Option<Millis>,
+
     /// Different filters that the connections of one shard may have between them [default: 10000]
     #[arg(long, value_name = "N", help_heading = "Limits")]
     pub max_filters: Option<u32>,

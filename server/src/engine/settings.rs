@@ -9,6 +9,7 @@ use super::rights::Identity;
 pub use crate::hub::history::{
     Limits as HistoryLimits, Rule as HistoryRule, Rules as HistoryRules,
 };
+pub use crate::hub::keys::Window as KeyWindow;
 
 /// Limits, timeouts and routes of one server. The defaults are the documented ones.
 #[derive(Clone, Debug, PartialEq)]
@@ -39,6 +40,8 @@ pub struct Settings {
     pub kept_bytes_max: u64,
     /// How much history is kept of which topic.
     pub history: HistoryRules,
+    /// Which idempotency keys each shard remembers for the topics that it owns.
+    pub keys: KeyWindow,
     /// Most different filters that a shard's connections may have between them.
     pub filters_max: u32,
     /// Most different filters of one shard that may cover a topic which is known when they are subscribed to.
@@ -82,6 +85,10 @@ impl Default for Settings {
             topics_max: 1_000_000,
             kept_bytes_max: 2 << 30,
             history: HistoryRules::default(),
+            keys: KeyWindow {
+                count: 4096,
+                age_ms: 300_000,
+            },
             filters_max: 10_000,
             filters_per_topic_max: 64,
             filter_topics_max: 50_000,

@@ -11,7 +11,7 @@ mod coverage;
 pub mod filters;
 pub mod frames;
 pub mod history;
-mod keys;
+pub mod keys;
 pub mod mail;
 pub mod members;
 pub mod owner;
@@ -53,6 +53,8 @@ pub struct Charter {
     pub filter_topics_max: u32,
     /// Most different filters of one shard that may cover a topic which is known when they are subscribed to.
     pub filters_per_topic_max: u32,
+    /// Which idempotency keys one owner remembers.
+    pub keys: keys::Window,
     /// How much history is kept of which topic.
     pub history: Arc<history::Rules>,
 }
@@ -291,6 +293,10 @@ mod tests {
             kept_bytes_per_owner_max: 1 << 20,
             filter_topics_max: 100,
             filters_per_topic_max: 64,
+            keys: keys::Window {
+                count: 100,
+                age_ms: 1000,
+            },
             history: Arc::default(),
         };
         Hub::new(ShardId(0), charter, 0)

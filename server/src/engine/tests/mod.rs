@@ -3,6 +3,7 @@
 mod binary;
 mod endings;
 mod filters;
+mod keys;
 mod rates;
 mod resuming;
 mod rights;

@@ -87,7 +87,7 @@ impl Owner {
                 .saturating_add(32),
             topics: Slab::new(),
             by_name: HashMap::new(),
-            keys: Keys::default(),
+            keys: Keys::new(charter.keys),
         }
     }
 

@@ -7,10 +7,12 @@ use super::Owner;
 use crate::hub::Charter;
 use crate::hub::history::Limits;
 use crate::hub::history::Rules;
-use crate::hub::keys::Keys;
+use crate::hub::keys::Window;
 use crate::hub::mail::{Most, Outgoing, ShardId};
 use crate::hub::update::Form;
 use crate::hub::update::Payload;
+
+const KEYS: u32 = 100;
 
 fn owner(topics_max: u32, kept_bytes_max: u64, history_count: u32) -> (Owner, Outgoing) {
     let otherwise = Limits {
@@ -29,6 +31,10 @@ fn owner(topics_max: u32, kept_bytes_max: u64, history_count: u32) -> (Owner, Ou
         kept_bytes_per_owner_max: kept_bytes_max,
         filter_topics_max: 100,
         filters_per_topic_max: 64,
+        keys: Window {
+            count: KEYS,
+            age_ms: 1000,
+        },
         history: rules.into(),
     };
     (Owner::new(ShardId(0), &charter), Outgoing::new(1))
@@ -74,12 +80,12 @@ fn a_key_gets_its_first_answer_again_until_the_window_has_passed() {
     assert_eq!(publish(&mut owner, &mut out, "A", Some("k")), Ok(1));
     assert_eq!(publish(&mut owner, &mut out, "B", Some("k")), Ok(1));
     assert_eq!(publish(&mut owner, &mut out, "A", None), Ok(2));
-    for n in 0..Keys::MAX {
+    for n in 0..KEYS {
         publish(&mut owner, &mut out, "A", Some(&n.to_string())).unwrap();
     }
     assert_eq!(
         publish(&mut owner, &mut out, "A", Some("k")),
-        Ok(3 + Keys::MAX as u64)
+        Ok(3 + u64::from(KEYS))
     );
 }
 

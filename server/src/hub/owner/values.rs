@@ -23,7 +23,9 @@ impl Owner {
         wall_us: i64,
         out: &mut Outgoing,
     ) -> Result<u64, (ErrorCode, &'static str)> {
-        if let Some(seq) = key.as_deref().and_then(|key| self.keys.find(&name, key)) {
+        if let Some(key) = &key
+            && let Some(seq) = self.keys.find(&name, key, wall_us)
+        {
             return Ok(seq);
         }
         self.judge_room(&name, &payload)?;
@@ -50,7 +52,7 @@ impl Owner {
         let name = topic.name.clone();
         self.replace_last(index, update, wall_us);
         if let Some(key) = key {
-            self.keys.remember(name, key, seq);
+            self.keys.remember(name, key, seq, wall_us);
         }
         Ok(seq)
     }
