@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use crate::hub::mail::{Delivery, Letter, Mail, Request, ShardId};
 
-/// A lane that holds letters of this [weight](Letter::weight) takes no further batch: so many small ones, or 64 MiB of values.
+/// A lane that holds letters of this [weight](Letter::weight) takes no further batch: so many small ones, or 16 MiB of values.
 pub const LANE_LETTERS_MAX: usize = 65_536;
 
 /// Wakes a shard from its poll.
@@ -258,6 +258,6 @@ mod tests {
             deliveries: Vec::new(),
         };
         let taken = (0..1000).take_while(|_| mesh.post(me, mail()).is_empty());
-        assert_eq!(taken.count(), 64);
+        assert_eq!(taken.count(), 16);
     }
 }

@@ -237,12 +237,12 @@ pub enum Delivery {
 
 /// What a letter counts towards limits of lanes and ticks.
 pub trait Letter {
-    /// One, and one more for each KiB of values that it brings.
+    /// One, and one more for each 256 bytes of values that it brings.
     fn weight(&self) -> usize;
 }
 
 /// So many bytes of values weigh as much as a letter.
-const BYTES_A_LETTER: usize = 1024;
+const BYTES_A_LETTER: usize = 256;
 
 impl Letter for Request {
     fn weight(&self) -> usize {
