@@ -16,3 +16,5 @@ pub mod mesh;
 pub mod reactor;
 pub mod server;
 pub mod shards;
+#[cfg(test)]
+mod sim;

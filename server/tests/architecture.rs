@@ -22,6 +22,8 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("feeder", &["feed", "hub", "mesh"]),
     ("engine", &["clock", "hub", "ledger"]),
     ("mesh", &["hub"]),
+    // Test only: does what the reactor does, with sockets and clocks that it makes up.
+    ("sim", &["clock", "engine", "hub"]),
     ("hub", &["ledger"]),
     ("ledger", &[]),
     ("feed", &[]),

@@ -72,16 +72,25 @@ impl Account {
             .any(|source| topic::covers(source, name))
     }
 
-    /// Whether the client is subscribed to just this.
-    pub(crate) fn has_source(&self, source: &str) -> bool {
-        self.sources.contains(source)
+    /// Where its stream of a topic stands, if that has been told.
+    pub(crate) fn at(&self, topic: &str) -> Option<u64> {
+        let standing = self.topics.get(topic)?;
+        standing.is_begun.then_some(standing.at)
+    }
+
+    /// Whether a `subscribe` was overtaken by the `unsubscribe` of the same.
+    fn is_cancelled(&self, id: u64, source: &str) -> bool {
+        self.ended.get(source).is_some_and(|end| *end > id)
     }
 
     fn hear_one(&mut self, text: &str) {
         match event::parse(text) {
             Ok(Event::Subscribed { id, topics, .. }) => {
-                for line in topics {
-                    self.begin(id, &line, text);
+                // A filter begins behind the topics of its command, wherever it stands in it.
+                let (filters, topics): (Vec<_>, Vec<_>) =
+                    topics.iter().partition(|line| line.matched.is_some());
+                for line in topics.into_iter().chain(filters) {
+                    self.begin(id, line, text);
                 }
             }
             Ok(Event::Unsubscribed { id, .. }) => self.end(id),
@@ -112,8 +121,7 @@ impl Account {
     fn begin(&mut self, id: Option<Id<'_>>, line: &SubscribedTopicRead<'_>, text: &str) {
         let id = id.and_then(|id| id.0.parse::<u64>().ok());
         let source = line.topic.to_string();
-        let is_cancelled =
-            id.is_some_and(|id| self.ended.get(&source).is_some_and(|end| *end > id));
+        let is_cancelled = id.is_some_and(|id| self.is_cancelled(id, &source));
         if line.matched.is_some() {
             if !is_cancelled {
                 self.begin_filter(source);
@@ -133,7 +141,8 @@ impl Account {
             _ => 0,
         };
         (standing.at, standing.is_open) = (line.seq - count, false);
-        (standing.is_begun, standing.may_open) = (true, !had);
+        // Named twice in one command, a topic still opens once.
+        (standing.is_begun, standing.may_open) = (true, standing.may_open || !had);
         if !is_cancelled {
             self.sources.insert(source);
         }

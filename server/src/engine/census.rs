@@ -126,7 +126,7 @@ impl Engine {
     }
 
     /// What this shard holds. Walks all connections.
-    fn ledger(&self) -> Ledger {
+    pub(super) fn ledger(&self) -> Ledger {
         let mut ledger = self.hub.ledger();
         let (live, used) = (self.outlet.conns.len(), self.due.len());
         // A socket is 4 bytes in the reactor's column, a deadline 1.

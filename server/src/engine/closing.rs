@@ -7,6 +7,7 @@ use fanfare_wire::frame::{self, Opcode};
 use super::conn::Stage;
 use super::disconnect::Disconnect;
 use super::{Engine, SocketOp};
+use crate::hub::broken::{self, Break};
 
 impl Engine {
     /// We begin the close handshake and wait for the peer's half of it.
@@ -95,7 +96,9 @@ impl Engine {
         tracing::debug!(conn = index, reason = why.label(), detail = ?why, "disconnect");
         conn.partial = None;
         conn.last_seen = self.now.ms();
-        self.marks.clear(&mut conn.wait);
+        if !broken::is(Break::Leak) {
+            self.marks.clear(&mut conn.wait);
+        }
         self.rates.forget(index);
         let mut subs = std::mem::take(&mut conn.subs);
         self.hub.unsubscribe_all(&mut subs);

@@ -12,6 +12,7 @@ use fanfare_wire::event::{DataKind, SkipWhy};
 use super::conn::flag;
 use super::marks::{Held, MarkId};
 use super::{Engine, SocketOp};
+use crate::hub::broken::{self, Break};
 use crate::hub::frames::FrameId;
 use crate::hub::members::Member;
 use crate::hub::policy::SubOptions;
@@ -49,7 +50,8 @@ impl Engine {
         let options = self.hub.options(sub);
         let conn = &self.outlet.conns[index as usize];
         let is_marked = conn.wait.is_some() && self.marks.find(index, topic).is_some();
-        if !is_marked && !options.is_conflating() {
+        let is_marked = is_marked && !broken::is(Break::MarkOvertaken);
+        if !is_marked && (!options.is_conflating() || broken::is(Break::LatestQueued)) {
             if member.is_special() && !options.is_special() && !conn.wait.is_some() {
                 // It had marks when its options became plain, and they have been served.
                 self.hub.set_special(sub, false);

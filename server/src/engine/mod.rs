@@ -24,6 +24,8 @@ mod deliveries;
 pub mod disconnect;
 mod hashing;
 mod http;
+#[cfg(test)]
+pub(crate) mod inspect;
 mod marks;
 mod opening;
 mod outbox;
@@ -45,8 +47,6 @@ mod timeouts;
 mod timers;
 mod turns;
 
-#[cfg(test)]
-mod model_test;
 #[cfg(test)]
 mod tests;
 

@@ -17,6 +17,7 @@ use super::covered::{Matched, NewFilter};
 use super::deliveries::TOO_MANY_TOPICS;
 use super::disconnect::Disconnect;
 use super::subscribe::{Subscribe, Want, WantState};
+use crate::hub::broken::{self, Break};
 use crate::hub::filters::FilterId;
 use crate::hub::subs::{MemberId, Source};
 use crate::hub::topics::{Topic, TopicId};
@@ -170,7 +171,7 @@ impl Engine {
         let mut granted = GrantedTopic {
             name: topic.name.clone(),
             alias: topic.alias,
-            seq: self.position(index, id, topic.seq),
+            seq: self.position(index, id, topic.seq) >> u8::from(broken::is(Break::AckBehind)),
             last: topic.last.clone(),
             recovered: None,
             opening: Opening::Nothing,

@@ -12,6 +12,7 @@ use fanfare_wire::event::{DataKind, GapWhy};
 
 use super::Engine;
 use super::outbox::FRAME_CHARGE_BYTES;
+use crate::hub::broken::{self, Break};
 use crate::hub::mail::{Missed, Most, Request, Ticket};
 use crate::hub::subs::Source;
 use crate::hub::topics::{Stage as TopicStage, Topic};
@@ -81,6 +82,11 @@ impl Recovery {
         };
         let reached = missed.last().map_or(self.since, |last| last.seq);
         let tail = topic.since(reached).ok_or(GapWhy::Overflow)?;
+        let tail = if broken::is(Break::TailForgotten) {
+            &[]
+        } else {
+            tail
+        };
         let mut left_bytes = *room_bytes;
         for update in missed.iter().chain(tail) {
             let frame = update.frame(variant, DataKind::History);

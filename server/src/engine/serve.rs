@@ -14,6 +14,7 @@ use super::marks::MarkId;
 use super::outlet::{COPY_BYTES_MAX, WRITE_BYTES_MAX};
 use super::{Engine, SocketOp};
 use crate::clock::Now;
+use crate::hub::broken::{self, Break};
 use crate::hub::update::Update;
 
 /// A mark that was offered to a socket, and where in the offer it stands: its skip, if any, then its value.
@@ -131,8 +132,11 @@ impl Engine {
             {
                 break;
             }
-            if last.seq > mark.first {
-                let left_out = (mark.first, last.seq - 1);
+            if last.seq > mark.first && !broken::is(Break::SkipForgotten) {
+                let left_out = (
+                    mark.first,
+                    last.seq - u64::from(!broken::is(Break::SkipTooLong)),
+                );
                 asides::put_skip(
                     out,
                     &mut self.text,

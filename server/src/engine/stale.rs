@@ -10,6 +10,7 @@ use fanfare_wire::event::SkipWhy;
 use super::Engine;
 use super::asides::{self, Named};
 use super::outbox::Fate;
+use crate::hub::broken::{self, Break};
 use crate::hub::frames::{FrameId, Frames};
 use crate::hub::topics::Topics;
 use crate::hub::update::Update;
@@ -30,7 +31,8 @@ impl Engine {
         let wall_us = self.now.wall_us;
         let is_stale = |topics: &Topics, frames: &Frames, frame| {
             frames.as_fading(frame).is_some_and(|(update, ms)| {
-                wall_us.saturating_sub(update.ts_us) > i64::from(ms) * 1000
+                wall_us.saturating_sub(update.ts_us)
+                    > (i64::from(ms) * 1000) >> (4 * u8::from(broken::is(Break::StaleEarly)))
                     && is_superseded(topics, update)
             })
         };

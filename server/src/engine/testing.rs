@@ -332,20 +332,7 @@ impl World {
     pub(crate) fn held(&self) -> [usize; NOTHING.len()] {
         let mut held = NOTHING;
         for engine in &self.engines {
-            let parts = [
-                engine.outlet.conns.len(),
-                engine.outlet.frames.len(),
-                engine.hub.subs.len(),
-                engine.hub.topics.len(),
-                engine.subscribes.len(),
-                engine.asks.len(),
-                engine.marks.len(),
-                engine.marks.waits(),
-                engine.hub.policies.len(),
-                engine.hub.filters.len(),
-                engine.hub.filters.sets.len(),
-                engine.hub.owner.filter_count(),
-            ];
+            let parts = engine.held();
             for (sum, part) in held.iter_mut().zip(parts) {
                 *sum += part;
             }

@@ -12,6 +12,7 @@ use super::disconnect::Disconnect;
 use super::http::Answer;
 use super::surge;
 use crate::clock::Now;
+use crate::hub::broken::{self, Break};
 use crate::hub::frames::FrameId;
 
 /// How long a step is. Every deadline is met within one step.
@@ -220,6 +221,7 @@ impl Engine {
         let wait = self.outlet.conns[index as usize].wait;
         let waited_ms = self.marks.waited_ms(wait, self.now.mono_us / 1000)?;
         let waited_ms = u32::try_from(waited_ms).unwrap_or(u32::MAX);
+        let waited_ms = waited_ms << u8::from(broken::is(Break::DeadlineEarly));
         Some(self.settings.slow_timeout_ms.saturating_sub(waited_ms))
     }
 

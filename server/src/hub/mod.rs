@@ -7,6 +7,7 @@
 //!
 //! The hub knows members by number ([`MemberId`]) and never sees a connection, a socket or a clock.
 
+pub mod broken;
 mod coverage;
 pub mod filters;
 pub mod frames;
@@ -22,6 +23,8 @@ pub mod topics;
 pub mod trie;
 pub mod update;
 mod watches;
+#[cfg(test)]
+pub(crate) mod witness;
 
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;

@@ -22,6 +22,7 @@ use slab::Slab;
 
 use super::hashing::ByNumber;
 use super::timers::Timers;
+use crate::hub::broken::{self, Break};
 use crate::hub::subs::SubId;
 use crate::hub::topics::TopicId;
 use crate::ledger::Ledger;
@@ -200,7 +201,7 @@ impl Marks {
         let record = self.wait(wait);
         let record = &mut self.waits[record.0 as usize];
         record.owed = record.owed.saturating_sub(gone);
-        if record.owed == 0 {
+        if record.owed == 0 || (gone > 0 && broken::is(Break::DeadlineReset)) {
             (record.owed, record.since_ms) = (left, now_ms);
         }
     }

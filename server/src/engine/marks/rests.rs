@@ -2,6 +2,7 @@
 
 use super::{Mark, MarkId, Marks, NONE, WaitId};
 use crate::engine::timers::Timer;
+use crate::hub::broken::{self, Break};
 use crate::hub::topics::TopicId;
 
 impl Marks {
@@ -19,6 +20,8 @@ impl Marks {
         self.unlink(wait, id);
         // Rounded up: an interval may be a millisecond longer, never shorter.
         let due_ms = now_us.div_ceil(1000) + u64::from(min_interval_ms);
+        let due_ms = due_ms - 3 * u64::from(broken::is(Break::IntervalEarly));
+        let due_ms = due_ms + 3 * u64::from(broken::is(Break::IntervalLate));
         let mark = &mut self.marks[id.0 as usize];
         (mark.first, mark.at_ms, mark.is_resting) = (0, due_ms, true);
         let (conn, topic) = (mark.conn, mark.topic.0);
@@ -53,7 +56,7 @@ impl Marks {
 
     /// A mark rests no longer: it becomes ready, or goes if it holds nothing. True: it is ready.
     pub(in crate::engine) fn end_rest(&mut self, wait: WaitId, id: MarkId, now_ms: u64) -> bool {
-        if self.get(id).first == 0 {
+        if self.get(id).first == 0 || broken::is(Break::NewestForgotten) {
             self.remove(wait, id);
             return false;
         }

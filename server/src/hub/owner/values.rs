@@ -6,6 +6,7 @@ use fanfare_wire::code::ErrorCode;
 use fanfare_wire::event::GapWhy;
 
 use super::{FULL, Owner};
+use crate::hub::broken::{self, Break};
 use crate::hub::mail::{Delivery, Missed, Most, Outgoing};
 use crate::hub::update::{Payload, Update};
 
@@ -31,15 +32,20 @@ impl Owner {
         self.judge_room(&name, &payload)?;
         let index = self.find_or_make(name).ok_or(FULL)?;
         let topic = &mut self.topics[index];
-        if topic.seq == 0 {
+        if topic.seq == 0 && !broken::is(Break::BirthMissed) {
             for shard in self.watches.interested(&topic.name) {
                 topic.tell_born(shard, out);
             }
+        }
+        if broken::is(Break::AnsweredOnly) && topic.seq % 8 == 7 {
+            return Ok(topic.seq + 1);
         }
         topic.seq += 1;
         let seq = topic.seq;
         let (name, alias) = (topic.name.clone(), topic.alias);
         let update = Arc::new(Update::new(name, alias, seq, wall_us, payload));
+        #[cfg(test)]
+        crate::hub::witness::see(&update);
         for &(shard, listener) in &topic.listeners {
             out.deliver(
                 shard,

@@ -1,0 +1,108 @@
+//! What a seed decides before anything happens: shards, limits small enough to be met, and how rough the world is.
+
+use fastrand::Rng;
+
+use crate::engine::{HistoryLimits, HistoryRule, HistoryRules, Settings};
+
+/// The topics that clients speak of. Few, so that they meet.
+pub(super) const TOPICS: [&str; 10] = [
+    "a",
+    "b",
+    "px.eur",
+    "px.usd",
+    "px.fx.chf",
+    "x.y.z",
+    "x.y",
+    "room1",
+    "kept.one",
+    "kept.two",
+];
+
+/// Filters over them.
+pub(super) const FILTERS: [&str; 9] = [
+    ">",
+    "*",
+    "px.*",
+    "px.>",
+    "*.*",
+    "x.y.*",
+    "*.y",
+    "kept.>",
+    "nothing.*",
+];
+
+/// One world.
+#[derive(Clone, Debug)]
+pub(super) struct Setup {
+    pub(super) shards: u16,
+    pub(super) settings: Settings,
+    /// So many things happen before all comes to rest.
+    pub(super) steps: usize,
+    pub(super) clients_max: usize,
+    /// Mail takes up to so long between shards, microseconds.
+    pub(super) mail_delay_us: u64,
+    /// A mail lane that holds so many letters takes no further batch.
+    pub(super) lane_letters_max: usize,
+    /// In so many of a hundred cases a socket takes less than it could.
+    pub(super) short_writes: u8,
+    /// In so many it takes nothing although it could.
+    pub(super) refusals: u8,
+    /// The wall clock is set back now and then.
+    pub(super) is_clock_set: bool,
+    /// A tick writes to so many connections.
+    pub(super) flush_turn: usize,
+    /// Largest payload, bytes.
+    pub(super) payload_bytes_max: usize,
+}
+
+impl Setup {
+    pub(super) fn of(rng: &mut Rng) -> Setup {
+        let one_of = |rng: &mut Rng, values: &[u64]| values[rng.usize(..values.len())];
+        let outbox_bytes_max = one_of(rng, &[500, 900, 2_000, 6_000, 20_000]) as u32;
+        let kept = HistoryRule {
+            topics: "kept.>".into(),
+            limits: HistoryLimits {
+                count: rng.u32(1..60),
+                bytes: rng.bool().then(|| rng.u64(500..20_000)),
+                age_ms: (rng.u8(..3) == 0).then(|| rng.u32(50..3_000)),
+            },
+        };
+        let otherwise = HistoryLimits {
+            count: one_of(rng, &[0, 2, 8]) as u32,
+            ..HistoryLimits::default()
+        };
+        let settings = Settings {
+            outbox_bytes_max,
+            history: HistoryRules {
+                rules: vec![kept],
+                otherwise,
+            },
+            kept_bytes_max: one_of(rng, &[3_000, 20_000, 1 << 20, 1 << 20]),
+            topics_max: one_of(rng, &[3, 100, 100, 100, 100, 100]) as u32,
+            filters_max: one_of(rng, &[3, 100, 100, 100, 100]) as u32,
+            filter_topics_max: one_of(rng, &[0, 50, 50, 50, 50]) as u32,
+            subscriptions_max: one_of(rng, &[3, 64, 64, 64, 64]) as u32,
+            flush_interval_us: one_of(rng, &[0, 0, 0, 7_000]) as u32,
+            handshake_timeout_ms: 800,
+            ping_interval_ms: one_of(rng, &[0, 700, 30_000]) as u32,
+            idle_timeout_ms: one_of(rng, &[0, 2_500, 75_000]) as u32,
+            heartbeat_ms: one_of(rng, &[0, 600]) as u32,
+            slow_timeout_ms: one_of(rng, &[300, 1_000, 3_000]) as u32,
+            close_timeout_ms: 500,
+            ..Settings::default()
+        };
+        Setup {
+            shards: rng.u16(1..=4),
+            settings,
+            steps: rng.usize(300..1_500),
+            clients_max: rng.usize(2..10),
+            mail_delay_us: one_of(rng, &[0, 2_000, 40_000, 400_000]),
+            lane_letters_max: one_of(rng, &[2, 10, 65_536, 65_536]) as usize,
+            short_writes: one_of(rng, &[0, 10, 60]) as u8,
+            refusals: one_of(rng, &[0, 5, 40]) as u8,
+            is_clock_set: rng.u8(..3) == 0,
+            flush_turn: one_of(rng, &[1, 64, 64]) as usize,
+            payload_bytes_max: one_of(rng, &[1, 60, 400, 3_000, 20_000]) as usize,
+        }
+    }
+}
