@@ -94,6 +94,8 @@ impl World {
             topics_per_owner_max: settings.topics_max,
             kept_bytes_per_owner_max: settings.kept_bytes_max,
             filter_topics_max: settings.filter_topics_max,
+            filters_per_topic_max: settings.filters_per_topic_max,
+            keys: settings.keys,
             history: settings.history.clone().into(),
         };
         let engine = |shard| Engine::new(ShardId(shard), charter.clone(), settings.clone(), PLACES);
