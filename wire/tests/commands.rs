@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use fanfare_wire::command::{
     Command, Id, Mode, OnSlow, Options, Since, TopicRequest, parse, put_check, put_ping,
-    put_publish, put_subscribe, put_unsubscribe,
+    put_publish, put_subscribe, put_subscribe_each, put_unsubscribe,
 };
 use proptest::prelude::*;
 
@@ -232,6 +232,29 @@ fn what_clients_write_is_what_the_server_understands() {
     let text = written(&|out| put_subscribe(out, None, &["A"], None, Some(&since)));
     assert!(
         matches!(understood(&text).1, Command::Subscribe { topics } if topics[0].since.as_ref() == Some(&since))
+    );
+    let options = Options {
+        snapshot: None,
+        mode: Some(Mode::Latest),
+        on_slow: Some(OnSlow::Close),
+        min_interval_ms: Some(100),
+        max_stale_ms: Some(500),
+    };
+    let text = written(&|out| {
+        let topics = [("A", Some(since.clone())), ("B", None)].into_iter();
+        put_subscribe_each(out, Some(3), topics, &options);
+    });
+    let (_, Command::Subscribe { topics }) = understood(&text) else {
+        panic!("{text}");
+    };
+    let seen: Vec<_> = topics
+        .iter()
+        .map(|topic| (&*topic.topic, topic.since.as_ref(), topic.options))
+        .collect();
+    assert_eq!(
+        seen,
+        [("A", Some(&since), options), ("B", None, options)],
+        "{text}"
     );
     let text = written(&|out| put_unsubscribe(out, Some(5), &["px.*"]));
     assert_eq!(text, r#"{"action":"unsubscribe","id":5,"topics":["px.*"]}"#);

@@ -14,7 +14,9 @@ use std::borrow::Cow;
 use crate::code::ErrorCode;
 
 pub use read::parse;
-pub use write::{put_check, put_ping, put_publish, put_subscribe, put_unsubscribe};
+pub use write::{
+    put_check, put_ping, put_publish, put_subscribe, put_subscribe_each, put_unsubscribe,
+};
 
 /// The longest `id`, `ts` and `epoch`, as raw JSON. They are kept or echoed, so they must not be as
 /// large as a message.

@@ -1,7 +1,7 @@
 //! Commands as JSON text, for clients. Each function appends one message to `out`, without a frame
 //! header.
 
-use super::Since;
+use super::{Options, Since};
 use crate::json::{put_string, put_u64};
 
 /// Appends `{"action":"subscribe",…}`; `since` holds for all of the topics.
@@ -14,21 +14,80 @@ pub fn put_subscribe(
 ) {
     begin(out, "subscribe", id);
     put_topics(out, topics);
-    if let Some(snapshot) = snapshot {
+    put_options(
+        out,
+        &Options {
+            snapshot,
+            ..Options::default()
+        },
+    );
+    if let Some(since) = since {
+        put_since(out, since);
+    }
+    out.push(b'}');
+}
+
+/// Appends `{"action":"subscribe",…}` with a position of its own for each topic that has one; `options`
+/// hold for all of them.
+pub fn put_subscribe_each<'t>(
+    out: &mut Vec<u8>,
+    id: Option<u64>,
+    topics: impl Iterator<Item = (&'t str, Option<Since<'t>>)>,
+    options: &Options,
+) {
+    begin(out, "subscribe", id);
+    out.extend_from_slice(br#","topics":["#);
+    for (at, (topic, since)) in topics.enumerate() {
+        if at > 0 {
+            out.push(b',');
+        }
+        match since {
+            None => put_string(out, topic),
+            Some(since) => {
+                out.extend_from_slice(br#"{"topic":"#);
+                put_string(out, topic);
+                put_since(out, &since);
+                out.push(b'}');
+            }
+        }
+    }
+    out.push(b']');
+    put_options(out, options);
+    out.push(b'}');
+}
+
+fn put_since(out: &mut Vec<u8>, since: &Since<'_>) {
+    out.extend_from_slice(br#","since":{"epoch":"#);
+    put_string(out, &since.epoch);
+    out.extend_from_slice(br#","seq":"#);
+    put_u64(out, since.seq);
+    out.push(b'}');
+}
+
+fn put_options(out: &mut Vec<u8>, options: &Options) {
+    if let Some(snapshot) = options.snapshot {
         out.extend_from_slice(if snapshot {
             br#","snapshot":true"#
         } else {
             br#","snapshot":false"#
         });
     }
-    if let Some(since) = since {
-        out.extend_from_slice(br#","since":{"epoch":"#);
-        put_string(out, &since.epoch);
-        out.extend_from_slice(br#","seq":"#);
-        put_u64(out, since.seq);
-        out.push(b'}');
+    if let Some(mode) = options.mode {
+        out.extend_from_slice(br#","mode":"#);
+        put_string(out, mode.name());
     }
-    out.push(b'}');
+    if let Some(on_slow) = options.on_slow {
+        out.extend_from_slice(br#","on_slow":"#);
+        put_string(out, on_slow.name());
+    }
+    if let Some(interval_ms) = options.min_interval_ms {
+        out.extend_from_slice(br#","min_interval_ms":"#);
+        put_u64(out, interval_ms.into());
+    }
+    if let Some(stale_ms) = options.max_stale_ms {
+        out.extend_from_slice(br#","max_stale_ms":"#);
+        put_u64(out, stale_ms.into());
+    }
 }
 
 /// Appends `{"action":"unsubscribe",…}`.
