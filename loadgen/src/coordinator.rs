@@ -138,19 +138,41 @@ impl Coordinator<'_> {
             payload_bytes: self.plan.payload_bytes,
         }))?;
         let end = Instant::now() + self.plan.duration;
+        let mut cut_at = self
+            .plan
+            .readers
+            .cut_after
+            .map(|after| Instant::now() + after);
         loop {
             if let Some(outcome) = self.must_end() {
                 return Ok(outcome);
             }
+            if cut_at.take_if(|at| Instant::now() >= *at).is_some() {
+                self.cut()?;
+            }
             if Instant::now() >= end {
-                return Ok(Outcome::Done);
+                break;
             }
             let figures = self.crew.figures();
             if figures.opened > 0 && figures.disconnected == figures.opened {
                 return Ok(Outcome::Stalled);
             }
-            self.listen(end, Phase::Steady)?;
+            self.listen(cut_at.unwrap_or(end).min(end), Phase::Steady)?;
         }
+        if self.plan.readers.cut_after.is_none() {
+            return Ok(Outcome::Done);
+        }
+        // Whoever was cut and is not back by now is waited for.
+        self.wait(Phase::Steady, self.while_moving(0.0))
+    }
+
+    /// Cuts everybody who can resume; the publishing goes on.
+    fn cut(&mut self) -> anyhow::Result<()> {
+        let pace = self.pace(0.0, self.plan.answer_timeout);
+        self.order(&Order::Storm {
+            pace,
+            percent: 100.0,
+        })
     }
 
     /// Waits until every publish is answered, asks where the topics stand, and waits until

@@ -3,7 +3,7 @@
 //! as a [`Heard`]; everything else in this program knows only that.
 
 use fanfare_wire::binary::{self, Aliases, Record};
-use fanfare_wire::command;
+use fanfare_wire::command::{self, Options, Since};
 use fanfare_wire::event::{self, Event, GapWhy};
 use fanfare_wire::reader::Item;
 use std::borrow::Cow;
@@ -85,10 +85,12 @@ pub enum Heard<'a> {
 pub struct Subscribed<'a> {
     /// The topic's name.
     pub topic: Cow<'a, str>,
+    /// The epoch in which it counts.
+    pub epoch: Cow<'a, str>,
     /// Its seq at that moment.
     pub seq: u64,
-    /// How many history frames follow.
-    pub recovered: u64,
+    /// How many history frames follow, if all that was missed does.
+    pub recovered: Option<u64>,
 }
 
 impl Dialect {
@@ -100,12 +102,19 @@ impl Dialect {
         }
     }
 
-    /// Writes a subscribe command into `out`, which is cleared first. So do the others.
-    pub fn subscribe(self, out: &mut Vec<u8>, id: u64, topics: &[&str]) {
+    /// Writes a subscribe command into `out`, which is cleared first. So do the others. Topics with a
+    /// position resume from there.
+    pub fn subscribe<'t>(
+        self,
+        out: &mut Vec<u8>,
+        id: u64,
+        topics: impl Iterator<Item = (&'t str, Option<Since<'t>>)>,
+        options: &Options,
+    ) {
         out.clear();
         match self {
             Dialect::Json | Dialect::Binary => {
-                command::put_subscribe(out, Some(id), topics, None, None)
+                command::put_subscribe_each(out, Some(id), topics, options);
             }
         }
     }
@@ -238,11 +247,12 @@ fn heard(event: Event<'_>) -> Heard<'_> {
 
 fn subscribed(read: event::SubscribedTopicRead<'_>) -> Subscribed<'_> {
     let recovered = match read.recovered {
-        Some(event::RecoveredRead::Full) => read.count.unwrap_or(0),
-        _ => 0,
+        Some(event::RecoveredRead::Full) => Some(read.count.unwrap_or(0)),
+        _ => None,
     };
     Subscribed {
         topic: read.topic,
+        epoch: read.epoch,
         seq: read.seq,
         recovered,
     }
@@ -321,7 +331,7 @@ mod tests {
             .iter()
             .map(|t| (&*t.topic, t.seq, t.recovered))
             .collect();
-        assert_eq!(seen, [("a", 4, 0), ("b", 9, 2), ("c", 9, 0)]);
+        assert_eq!(seen, [("a", 4, None), ("b", 9, Some(2)), ("c", 9, None)]);
         assert_eq!(refused, [("d".into(), "2003 forbidden".to_owned())]);
     }
 

@@ -12,6 +12,7 @@
 //! | [`scenario`] | the course of a scenario: phases of a file against a held population |
 //! | [`coordinator`], [`phase`], [`crew`] | the course of a run: phases, orders, threads |
 //! | [`worker`], [`publisher`], [`control`] | threads that hold connections, the one that publishes, the question where topics stand |
+//! | [`class`] | how clients read: as fast as they can, slowly, not at all |
 //! | [`link`], [`dialect`], [`payload`] | one connection; what is said on it; what updates carry |
 //! | [`measure`], [`protocol`] | one load shape on any push server, from one thread; what other servers speak |
 //! | [`floor`] | the least that a server could do, to compare with |
@@ -23,6 +24,7 @@
 //! | [`sys`] | system calls; the only `unsafe` |
 
 pub mod chart;
+pub mod class;
 pub mod cli;
 pub mod clock;
 pub mod control;

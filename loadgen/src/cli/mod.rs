@@ -2,10 +2,12 @@
 
 mod amount;
 mod measure;
+mod readers;
 mod scenario;
 
 pub use amount::{parse_duration, parse_rate};
 pub use measure::{FloorArgs, MeasureArgs, ProtocolName};
+pub use readers::{ModeName, OnSlowName, ReaderArgs};
 pub use scenario::{ChartArgs, ScenarioArgs};
 
 use clap::{Parser, Subcommand, ValueEnum};
@@ -54,6 +56,12 @@ Examples:
   fanfare-loadgen run --connections 1000000 --topics 1000 --publish-rate 50 --duration 30s \\
       --url ws://127.0.0.1:9001/ws --url ws://127.0.0.1:9002/ws \\
       --url ws://127.0.0.1:9003/ws --url ws://127.0.0.1:9004/ws --json report.json
+
+  # one of a hundred clients reads 1 KB/s, the others must not notice; all is accounted for
+  fanfare-loadgen run --slow-percent 1 --publish-rate 500 --duration 30s
+
+  # cut everybody, who then resumes (the server: --history 'load.>,count=1000')
+  fanfare-loadgen run --topics 100 --publish-rate 500 --resume
 
   # listen to feeds that somebody else publishes
   fanfare-loadgen run --connections 500 --topic AAPL --topic MSFT --subscriptions 2
@@ -195,6 +203,10 @@ pub struct RunArgs {
     /// A publishing schedule that is later than this at its 99th percentile makes the run invalid
     #[arg(long, value_name = "TIME", default_value = "10ms", value_parser = parse_duration)]
     pub slip_limit: Duration,
+
+    /// How clients subscribe and read.
+    #[command(flatten)]
+    pub readers: ReaderArgs,
 }
 
 /// Where a delivery's latency begins.

@@ -88,7 +88,17 @@ impl Link {
         source: Option<IpAddr>,
         protocol: Option<&'static str>,
     ) -> io::Result<Link> {
-        let stream = stream(target, source)?;
+        Link::connect_narrow(target, source, protocol, None)
+    }
+
+    /// The same with a receive buffer of so many bytes (`SO_RCVBUF`, which the kernel doubles).
+    pub fn connect_narrow(
+        target: &Target,
+        source: Option<IpAddr>,
+        protocol: Option<&'static str>,
+        receive_buffer: Option<usize>,
+    ) -> io::Result<Link> {
+        let stream = stream(target, source, receive_buffer)?;
         let mut cold = Box::<Cold>::default();
         cold.key = handshake::new_key(fastrand::u128(..).to_ne_bytes());
         cold.protocol = protocol;
@@ -114,7 +124,7 @@ impl Link {
     /// as the socket is writable, and what arrives is handed out as it comes, as binary.
     pub fn connect_plainly(target: &Target) -> io::Result<Link> {
         Ok(Link {
-            stream: stream(target, None)?,
+            stream: stream(target, None, None)?,
             is_open: true,
             is_plain: true,
             is_closing: false,
@@ -176,6 +186,14 @@ impl Link {
         let _ = socket2::SockRef::from(&self.stream).set_linger(Some(Duration::ZERO));
     }
 
+    /// From now on the kernel drops every segment that arrives for this socket, unseen by TCP: nothing
+    /// is acknowledged, nothing answered. For the peer, this host is gone.
+    pub fn go_silent(&self) -> io::Result<()> {
+        let accept_nothing =
+            socket2::SockFilter::new((libc::BPF_RET | libc::BPF_K) as u16, 0, 0, 0);
+        socket2::SockRef::from(&self.stream).attach_filter(&[accept_nothing])
+    }
+
     /// Sends what waits, as far as the socket takes it. Returns whether all is sent; if not, call
     /// again when the socket is writable.
     pub fn flush(&mut self) -> io::Result<bool> {
@@ -214,13 +232,28 @@ impl Link {
         &mut self,
         buffer: &mut [u8],
         to_the_end: bool,
+        hear: impl FnMut(Item<'_>, u64),
+    ) -> Read {
+        self.read_times(READS_MAX, buffer, to_the_end, hear)
+    }
+
+    /// The same, but takes no more than fits into `buffer` once.
+    pub fn read_once(&mut self, buffer: &mut [u8], hear: impl FnMut(Item<'_>, u64)) -> Read {
+        self.read_times(1, buffer, false, hear)
+    }
+
+    fn read_times(
+        &mut self,
+        times: usize,
+        buffer: &mut [u8],
+        to_the_end: bool,
         mut hear: impl FnMut(Item<'_>, u64),
     ) -> Read {
         let mut read = Read {
             more: true,
             ..Read::default()
         };
-        for _ in 0..READS_MAX {
+        for _ in 0..times {
             let bytes = match self.stream.read(buffer) {
                 Ok(0) => {
                     read.ended = Some(LinkError::Ended);
@@ -323,11 +356,19 @@ impl Link {
 }
 
 /// A socket that is connecting.
-fn stream(target: &Target, source: Option<IpAddr>) -> io::Result<TcpStream> {
+fn stream(
+    target: &Target,
+    source: Option<IpAddr>,
+    receive_buffer: Option<usize>,
+) -> io::Result<TcpStream> {
     let domain = socket2::Domain::for_address(target.address);
     let socket = socket2::Socket::new(domain, socket2::Type::STREAM, Some(socket2::Protocol::TCP))?;
     socket.set_nonblocking(true)?;
     socket.set_tcp_nodelay(true)?;
+    if let Some(bytes) = receive_buffer {
+        // Before the handshake, which tells the peer the window.
+        socket.set_recv_buffer_size(bytes)?;
+    }
     if let Some(source) = source {
         sys::bind_address_no_port(&socket)?;
         socket.bind(&std::net::SocketAddr::new(source, 0).into())?;

@@ -2,8 +2,10 @@
 //! on this host. Whatever is wrong with the arguments is said here, before anything is opened.
 
 pub mod fit;
+mod readers;
 
 pub use fit::{FitError, Host};
+pub use readers::Readers;
 
 use crate::cli::{DialectName, LatencyFrom, RunArgs};
 use crate::dialect::Dialect;
@@ -57,6 +59,8 @@ pub struct Plan {
     pub payload_bytes: usize,
     /// Where a delivery's latency begins.
     pub latency_from: LatencyFrom,
+    /// What clients ask for, and how they read.
+    pub readers: Readers,
     /// Seed of every random choice that matters.
     pub seed: u64,
     /// Disconnects do not fail the run.
@@ -151,6 +155,7 @@ impl Plan {
             },
             payload_bytes: args.payload_bytes,
             latency_from: args.latency_from.unwrap_or(default_from),
+            readers: Readers::new(&args.readers, args.connections, args.duration)?,
             seed: args.seed,
             allow_disconnects: args.allow_disconnects,
             duration: args.duration,
@@ -277,6 +282,17 @@ pub(crate) mod tests {
             ("--topic-prefix a..", "is no topic"),
             ("--topic px.*", "is no topic"),
             ("--url wss://x", "does not begin with ws://"),
+            (
+                "--slow-percent 60 --half-open-percent 60",
+                "together are more than all connections",
+            ),
+            (
+                "--stalled-percent 1 --wake-after 20s",
+                "--wake-after must be less than --duration",
+            ),
+            ("--wake-after 1s", "would wake nobody"),
+            ("--resume --stalled-percent 100", "there are none"),
+            ("--resume --cut-after 1m", "--cut-after must be less"),
             ("--publish-rate 0 --publishers 3", "would publish nothing"),
             ("--connections 1000000 --workers 4", "--workers 51 would do"),
             (

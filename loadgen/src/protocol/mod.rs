@@ -22,6 +22,7 @@ pub use template::{TemplateError, Templates};
 use crate::cli::{MeasureArgs, ProtocolName};
 use crate::dialect::{DataKind, Dialect, Heard};
 use fanfare_wire::binary::{self, Aliases, Record};
+use fanfare_wire::command::Options;
 use fanfare_wire::frame::Opcode;
 use fanfare_wire::reader::Item;
 
@@ -135,7 +136,10 @@ impl Protocol {
     pub fn subscribe(&self, out: &mut impl Outgoing, topics: &[&str], scratch: &mut Vec<u8>) {
         scratch.clear();
         match self {
-            Protocol::Fanfare(dialect) => dialect.subscribe(scratch, 0, topics),
+            Protocol::Fanfare(dialect) => {
+                let topics = topics.iter().map(|topic| (*topic, None));
+                dialect.subscribe(scratch, 0, topics, &Options::default());
+            }
             Protocol::Raw(templates) => templates.subscribe(scratch, topics),
             Protocol::Nats => nats::subscribe(scratch, topics),
             Protocol::Mqtt => mqtt::subscribe(scratch, topics),

@@ -5,16 +5,19 @@
 
 mod course;
 pub(crate) mod human;
+mod readers;
 mod sections;
 mod summary;
 mod verdict;
 
 pub(crate) use course::resident_bytes;
 pub use course::{Course, Mark, PhaseRecord, Sample};
+pub use readers::{ClassReport, Readers, Resumed};
 pub use sections::{Connections, Deliveries, Generator, Latencies, Publishing, Subscriptions};
 pub use verdict::{Verdict, judge};
 
 use crate::cli::LatencyFrom;
+use crate::counts::Counts;
 use crate::latency::Latency;
 use crate::phase::Phase;
 use crate::plan::{Host, Plan};
@@ -53,6 +56,8 @@ pub struct Report {
     pub publishing: Publishing,
     /// Updates delivered.
     pub deliveries: Deliveries,
+    /// What clients got, by how they read.
+    pub readers: Readers,
     /// Latencies.
     pub latency: Latencies,
     /// What the generator itself used.
@@ -98,6 +103,10 @@ impl Report {
         let cpu_share = steady_cpu_ms as f64 / steady_core_ms;
         let cpu_s =
             |ms: fn(&PhaseRecord) -> u64| course.phases.iter().map(ms).sum::<u64>() as f64 / 1000.0;
+        // Those that were cut and came back have opened twice.
+        let came_back = workers.join.quantiles().count;
+        let opened = workers.figures.opened.saturating_sub(came_back);
+        let subscribers = workers.figures.subscribed.saturating_sub(came_back);
         let evidence = Evidence {
             plan,
             course: &course,
@@ -116,17 +125,18 @@ impl Report {
             length_ms: course.length.as_millis() as u64,
             interrupted: course.is_interrupted,
             verdict: evidence.verdict(),
+            readers: Readers::new(plan, &workers),
             host: plan.host,
             connections: Connections {
                 asked: plan.connections,
-                opened: workers.figures.opened,
+                opened,
                 failed: workers.figures.failed,
                 unfinished: workers.unfinished,
                 disconnected: workers.figures.disconnected,
-                opened_per_s: per_s(workers.figures.opened, length_ms(Phase::Connect)),
+                opened_per_s: per_s(opened, length_ms(Phase::Connect)),
                 connect_lag_max_ns: workers.connect_lag_max_ns,
+                disconnects: all_disconnects(&workers),
                 connect_errors: workers.connect_errors,
-                disconnects: workers.disconnects,
                 close_unanswered: workers.close_unanswered,
             },
             subscriptions: Subscriptions {
@@ -135,7 +145,7 @@ impl Report {
                 acked: workers.acked,
                 refused: workers.refused,
                 unanswered: workers.unanswered,
-                subscribers: workers.figures.subscribed,
+                subscribers,
                 errors: workers.errors,
             },
             publishing: Publishing {
@@ -163,7 +173,7 @@ impl Report {
             latency: Latencies {
                 handshake: workers.handshake.quantiles(),
                 subscribe: workers.subscribe.quantiles(),
-                delivery: workers.delivery.quantiles(),
+                delivery: workers.delivery.healthy.quantiles(),
                 delivery_from: match plan.latency_from {
                     LatencyFrom::Schedule => "schedule",
                     LatencyFrom::Server => "server",
@@ -185,7 +195,7 @@ impl Report {
             histograms: Histograms {
                 handshake: workers.handshake,
                 subscribe: workers.subscribe,
-                delivery: workers.delivery,
+                delivery: workers.delivery.healthy,
                 publish_ack: publishers.ack,
                 slip: publishers.slip,
             },
@@ -228,4 +238,12 @@ impl Report {
         }
         Ok(())
     }
+}
+
+fn all_disconnects(workers: &WorkerReport) -> Counts {
+    let mut all = Counts::default();
+    for (_, part) in workers.disconnects.iter() {
+        all.merge(part);
+    }
+    all
 }

@@ -97,7 +97,8 @@ pub struct Latencies {
     pub handshake: Quantiles,
     /// From the subscribe command to the last of its acks.
     pub subscribe: Quantiles,
-    /// From where [`Latencies::delivery_from`] says to the arrival.
+    /// From where [`Latencies::delivery_from`] says to the arrival, of the clients that read as fast as
+    /// they can.
     pub delivery: Quantiles,
     /// `schedule`: the intended time of publication, monotonic clock. `server`: the frame's `ts`,
     /// wall clocks.

@@ -80,6 +80,7 @@ impl Display for Report {
                 format!("from the {}", from(latency.delivery_from)),
             ],
         )?;
+        self.readers.rows(f)?;
         if latency.delivery.clock_faults > 0 {
             row(f, "clock faults", &[count(latency.delivery.clock_faults)])?;
         }

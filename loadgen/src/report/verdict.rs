@@ -99,6 +99,19 @@ impl Evidence<'_> {
             totals.unbalanced,
             "subscriptions whose books do not balance (a fault of this program)",
         );
+        for (class, part) in self.workers.by_class.iter() {
+            count(
+                u64::from(!part.balance()),
+                &format!(
+                    "sum of the {} clients' deliveries, skips, gaps and losses is not what was published (a fault of this program)",
+                    class.name()
+                ),
+            );
+        }
+        count(
+            totals.unrecovered,
+            "subscriptions were cut off and did not recover what they had missed",
+        );
         count(figures.failed, "connections could not be opened");
         count(self.workers.refused, "subscriptions refused");
         count(
@@ -120,7 +133,8 @@ impl Evidence<'_> {
             count(self.workers.unanswered, "subscriptions never answered");
         }
         if !self.plan.allow_disconnects {
-            count(figures.disconnected, "connections cut off by the server");
+            // Those that do not read may be.
+            count(self.workers.cut_off(), "connections cut off by the server");
             count(
                 self.publishers.disconnects.total(),
                 "publishing connections cut off by the server",

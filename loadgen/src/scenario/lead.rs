@@ -248,9 +248,9 @@ impl<'a> Lead<'a> {
         measured.handshake.merge(&workers.handshake);
         measured.subscribe.merge(&workers.subscribe);
         measured.join.merge(&workers.join);
-        measured.delivery.merge(&workers.delivery);
+        let delivery = std::mem::take(&mut workers.delivery.healthy);
+        measured.delivery.merge(&delivery);
         measured.slip.merge(&publishers.slip);
-        let delivery = std::mem::take(&mut workers.delivery);
         Ok((workers, publishers, delivery))
     }
 

@@ -4,7 +4,7 @@
 use super::file::{self, Step, Task};
 use crate::cli::{LatencyFrom, ScenarioArgs};
 use crate::dialect::Dialect;
-use crate::plan::{self, Host, Plan, fit};
+use crate::plan::{self, Host, Plan, Readers, fit};
 use crate::topics::{Batch, Popularity, Topics};
 use anyhow::{Context as _, bail, ensure};
 use std::path::PathBuf;
@@ -108,6 +108,7 @@ impl Script {
             publishers: publishers(&steps),
             payload_bytes: 0,
             latency_from: LatencyFrom::Schedule,
+            readers: Readers::healthy(args.connections),
             seed: args.seed,
             allow_disconnects: false,
             duration: Duration::ZERO,

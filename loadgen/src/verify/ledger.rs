@@ -1,6 +1,7 @@
 //! The books of one worker: totals over its subscriptions, and faults in words.
 
 use super::{Cursor, Fault, Step};
+use crate::class::{Class, Classes};
 use serde::Serialize;
 use std::collections::HashMap;
 use std::ops::Range;
@@ -11,9 +12,13 @@ const HOLES_MAX: usize = 4096;
 /// Faults of one kind that are told in words.
 const EXAMPLES_OF_A_KIND_MAX: usize = 4;
 
-/// Sums over all subscriptions.
+/// Sums over all subscriptions. Once their books are closed, *published = delivered + skipped + gaps
+/// + lost*: each side is counted where it arises.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Totals {
+    /// Seqs that the topics had while they were subscribed to: up to the final one, or to where the
+    /// connection ended. Counted when a subscription's books are closed.
+    pub published: u64,
     /// Updates and history frames that came when they should, or late.
     pub delivered: u64,
     /// Snapshots.
@@ -24,6 +29,10 @@ pub struct Totals {
     pub gaps: u64,
     /// Times that a server began to count anew.
     pub new_epochs: u64,
+    /// Subscriptions that went on where they had been cut off, with all that they had missed.
+    pub recovered: u64,
+    /// Subscriptions that did not.
+    pub unrecovered: u64,
     /// Seqs that nothing accounts for, those missing at the end included.
     pub lost: u64,
     /// Updates that came again.
@@ -42,38 +51,64 @@ pub struct Totals {
 }
 
 impl Totals {
-    /// Adds the sums of another worker.
+    /// Adds the sums of another worker, or of another class.
     pub fn merge(&mut self, other: &Totals) {
+        let mut other = *other;
+        for (sum, count) in self.counts().into_iter().zip(other.counts()) {
+            add(sum, *count);
+        }
+    }
+
+    /// Whether both sides of the sum agree, once all books are closed.
+    pub fn balance(&self) -> bool {
         let Totals {
+            delivered,
+            skipped,
+            gaps,
+            lost,
+            ..
+        } = *self;
+        let explained = [delivered, skipped, gaps, lost]
+            .into_iter()
+            .fold(0, u64::saturating_add);
+        explained == self.published
+    }
+
+    fn counts(&mut self) -> [&mut u64; 15] {
+        let Totals {
+            published,
             delivered,
             snapshots,
             skipped,
             gaps,
             new_epochs,
+            recovered,
+            unrecovered,
             lost,
-            ..
-        } = other;
-        let Totals {
             repeated,
             reordered,
             broken,
             strays,
             behind,
             unbalanced,
-            ..
-        } = other;
-        add(&mut self.delivered, *delivered);
-        add(&mut self.snapshots, *snapshots);
-        add(&mut self.skipped, *skipped);
-        add(&mut self.gaps, *gaps);
-        add(&mut self.new_epochs, *new_epochs);
-        add(&mut self.lost, *lost);
-        add(&mut self.repeated, *repeated);
-        add(&mut self.reordered, *reordered);
-        add(&mut self.broken, *broken);
-        add(&mut self.strays, *strays);
-        add(&mut self.behind, *behind);
-        add(&mut self.unbalanced, *unbalanced);
+        } = self;
+        [
+            published,
+            delivered,
+            snapshots,
+            skipped,
+            gaps,
+            new_epochs,
+            recovered,
+            unrecovered,
+            lost,
+            repeated,
+            reordered,
+            broken,
+            strays,
+            behind,
+            unbalanced,
+        ]
     }
 
     /// Everything that an honest server never does.
@@ -130,6 +165,8 @@ impl Examples {
 /// Whose subscription a frame belongs to, for the books and for the sentence.
 #[derive(Clone, Copy, Debug)]
 pub struct Subscriber<'a> {
+    /// How its client reads.
+    pub class: Class,
     /// Number of the connection in the run.
     pub connection: u64,
     /// Index of the subscription in its worker's table.
@@ -141,8 +178,8 @@ pub struct Subscriber<'a> {
 /// Totals, holes and examples of one worker.
 #[derive(Debug, Default)]
 pub struct Ledger {
-    /// The sums so far.
-    pub totals: Totals,
+    /// The sums so far, by how clients read.
+    pub totals: Classes<Totals>,
     /// The first faults.
     pub examples: Examples,
     holes: HashMap<usize, Vec<Range<u64>>>,
@@ -150,6 +187,15 @@ pub struct Ledger {
 }
 
 impl Ledger {
+    /// The sums so far over all clients.
+    pub fn total(&self) -> Totals {
+        let mut total = Totals::default();
+        for (_, part) in self.totals.iter() {
+            total.merge(part);
+        }
+        total
+    }
+
     /// Books what a cursor said to a frame. Returns whether an update was delivered in its turn.
     pub fn book(
         &mut self,
@@ -157,9 +203,26 @@ impl Ledger {
         cursor: &mut Cursor,
         said: Result<Step, Fault>,
     ) -> bool {
-        let totals = &mut self.totals;
+        let totals = &mut self.totals[who.class];
         match said {
-            Ok(Step::Delivered) => totals.delivered += 1,
+            Ok(Step::Acked) => return false,
+            Ok(Step::Resumed(_)) => {
+                totals.recovered += 1;
+                return false;
+            }
+            Ok(Step::NotResumed) => {
+                totals.unrecovered += 1;
+                self.examples.add("unrecovered", || {
+                    format!(
+                        "connection {}, topic {}: not recovered behind seq {}",
+                        who.connection,
+                        who.topic,
+                        cursor.last()
+                    )
+                });
+                return false;
+            }
+            Ok(Step::Delivered | Step::Recovered) => totals.delivered += 1,
             Ok(Step::DeliveredAfterGap(missed)) => {
                 totals.delivered += 1;
                 add(&mut totals.gaps, missed);
@@ -173,8 +236,10 @@ impl Ledger {
                 add(&mut totals.skipped, count);
                 return false;
             }
-            Ok(Step::GapOpened { new_epoch }) => {
-                totals.new_epochs += u64::from(new_epoch);
+            Ok(Step::GapOpened) => return false,
+            Ok(Step::EpochEnded(span)) => {
+                totals.new_epochs += 1;
+                add(&mut totals.published, span);
                 return false;
             }
             Err(fault) => return self.book_fault(who, cursor, fault),
@@ -189,37 +254,42 @@ impl Ledger {
                 who.connection, who.topic
             )
         });
+        let totals = &mut self.totals[who.class];
         match fault {
             Fault::Lost { expected, got } => {
-                add(&mut self.totals.lost, got - expected);
-                self.totals.delivered += 1;
+                add(&mut totals.lost, got - expected);
+                totals.delivered += 1;
                 self.remember_hole(who.subscription, expected..got);
                 true
             }
-            Fault::Behind { got, .. } if self.take_from_hole(who.subscription, got) => {
-                cursor.fill_hole();
-                self.totals.lost -= 1;
-                self.totals.reordered += 1;
-                self.totals.delivered += 1;
-                false
-            }
-            Fault::Behind { .. } => {
-                self.totals.repeated += 1;
+            Fault::Behind { got, .. } => {
+                let fills = self.take_from_hole(who.subscription, got);
+                let totals = &mut self.totals[who.class];
+                if fills {
+                    cursor.fill_hole();
+                    totals.lost -= 1;
+                    totals.reordered += 1;
+                    totals.delivered += 1;
+                } else {
+                    totals.repeated += 1;
+                }
                 false
             }
             Fault::Early { .. }
             | Fault::Snapshot { .. }
             | Fault::Range { .. }
+            | Fault::History { .. }
+            | Fault::Recovery { .. }
             | Fault::AckAgain { .. } => {
-                self.totals.broken += 1;
+                totals.broken += 1;
                 false
             }
         }
     }
 
     /// A frame of a topic that the connection did not ask for.
-    pub fn book_stray(&mut self, connection: u64, topic: &str) {
-        self.totals.strays += 1;
+    pub fn book_stray(&mut self, class: Class, connection: u64, topic: &str) {
+        self.totals[class].strays += 1;
         self.examples.add("stray", || {
             format!("connection {connection}: a frame of topic {topic:?}, never subscribed")
         });
@@ -228,8 +298,10 @@ impl Ledger {
     /// Closes the books of a subscription. `end` is the topic's final seq, if it must have been
     /// reached.
     pub fn close(&mut self, who: Subscriber<'_>, cursor: &Cursor, end: Option<u64>) {
+        let totals = &mut self.totals[who.class];
+        add(&mut totals.published, cursor.span());
         if !cursor.balances() {
-            self.totals.unbalanced += 1;
+            totals.unbalanced += 1;
             self.examples.add("unbalanced", || {
                 format!(
                     "connection {}, topic {}: {cursor:?}",
@@ -240,16 +312,22 @@ impl Ledger {
         let Some(end) = end.filter(|end| !cursor.has_reached(*end)) else {
             return;
         };
-        self.totals.behind += 1;
-        add(&mut self.totals.lost, end - cursor.last());
+        let missing = end.saturating_sub(cursor.last());
+        totals.behind += 1;
+        add(&mut totals.lost, missing);
+        add(&mut totals.published, missing);
         self.examples.add("unreached", || {
             let Subscriber {
                 connection, topic, ..
             } = who;
-            format!(
-                "connection {connection}, topic {topic}: ended at seq {}, the topic at {end}",
-                cursor.last()
-            )
+            let last = cursor.last();
+            if missing > 0 {
+                format!(
+                    "connection {connection}, topic {topic}: ended at seq {last}, the topic at {end}"
+                )
+            } else {
+                format!("connection {connection}, topic {topic}: its newest value, seq {end}, never came")
+            }
         });
     }
 
@@ -293,8 +371,9 @@ mod tests {
     fn totals_of(updates: &[u64], end: u64) -> (Totals, Vec<String>) {
         let mut ledger = Ledger::default();
         let mut cursor = Cursor::new(0);
-        cursor.on_ack(0, 0).unwrap();
+        cursor.on_ack(0, None).unwrap();
         let who = Subscriber {
+            class: Class::Healthy,
             connection: 12,
             subscription: 0,
             topic: "load.3",
@@ -305,7 +384,7 @@ mod tests {
         }
         ledger.close(who, &cursor, Some(end));
         (
-            ledger.totals,
+            ledger.total(),
             ledger.examples.iter().map(str::to_owned).collect(),
         )
     }
@@ -335,6 +414,11 @@ mod tests {
             ];
             assert_eq!(got, *expected, "{story}");
             assert_eq!(totals.unbalanced, 0, "{story}");
+            assert_eq!(
+                (totals.published, totals.balance()),
+                (*end, true),
+                "{story}"
+            );
             assert_eq!(examples.is_empty(), totals.faults() == 0, "{story}");
         }
     }

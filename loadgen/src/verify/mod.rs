@@ -7,3 +7,6 @@ mod ledger;
 
 pub use cursor::{Cursor, Fault, Step};
 pub use ledger::{Examples, Ledger, Subscriber, Totals};
+
+#[cfg(test)]
+mod stream_tests;

@@ -3,10 +3,13 @@
 
 pub mod drive;
 pub mod fleet;
+mod recovery;
 mod report;
 pub mod subscriptions;
+mod waking;
 
 pub use report::WorkerReport;
+pub use waking::Woken;
 
 use crate::clock;
 use crate::crew::{Books, Desk};

@@ -1,6 +1,8 @@
 //! What one worker has to say at the end, and how workers are added up.
 
 use super::subscriptions::Subscriptions;
+use super::waking::Woken;
+use crate::class::{Class, Classes};
 use crate::counts::Counts;
 use crate::latency::Latency;
 use crate::tally::Figures;
@@ -13,14 +15,16 @@ pub struct WorkerReport {
     pub figures: Figures,
     /// Sums over all subscriptions.
     pub totals: Totals,
+    /// The same by how clients read.
+    pub by_class: Classes<Totals>,
     /// The first faults in words.
     pub examples: Examples,
     /// Connections neither open nor given up when the time for connecting was over.
     pub unfinished: u64,
     /// Failed attempts to connect, by kind.
     pub connect_errors: Counts,
-    /// Connections that the server ended, by kind.
-    pub disconnects: Counts,
+    /// Connections that the server ended, by kind and by how they read.
+    pub disconnects: Classes<Counts>,
     /// Errors that the server sent, by code, and messages not understood.
     pub errors: Counts,
     /// Subscriptions acknowledged.
@@ -47,14 +51,21 @@ pub struct WorkerReport {
     /// From the first attempt to connect to the last ack.
     pub join: Latency,
     /// Deliveries.
-    pub delivery: Latency,
+    pub delivery: Classes<Latency>,
+    /// From the cut to the last of the history, for each subscription that resumed.
+    pub recovery: Latency,
+    /// What stalled clients got when they woke up at the end.
+    pub woken: Woken,
 }
 
 impl WorkerReport {
     /// Takes over what the subscriptions have booked.
     pub fn conclude(mut self, subscriptions: Subscriptions, figures: &Figures) -> WorkerReport {
         self.acked = subscriptions.acked();
-        self.totals = subscriptions.ledger.totals;
+        self.totals = subscriptions.ledger.total();
+        self.by_class = subscriptions.ledger.totals;
+        self.recovery = subscriptions.recovery.latency;
+        self.woken = subscriptions.waking.sum();
         self.examples = subscriptions.ledger.examples;
         self.errors = subscriptions.errors;
         self.untimed = subscriptions.untimed;
@@ -79,7 +90,8 @@ impl WorkerReport {
         );
         WorkerReport {
             figures: *figures,
-            totals: subscriptions.ledger.totals,
+            totals: subscriptions.ledger.total(),
+            by_class: subscriptions.ledger.totals,
             errors: subscriptions.errors.clone(),
             untimed: subscriptions.untimed,
             handshake,
@@ -91,6 +103,11 @@ impl WorkerReport {
         }
     }
 
+    /// Connections that the server ended although they read what they were sent.
+    pub fn cut_off(&self) -> u64 {
+        self.disconnects[Class::Healthy].total()
+    }
+
     /// Adds another worker.
     pub fn merge(&mut self, other: WorkerReport) {
         self.figures = [self.figures, other.figures].into_iter().sum();
@@ -98,7 +115,10 @@ impl WorkerReport {
         self.examples.merge(other.examples);
         self.unfinished += other.unfinished;
         self.connect_errors.merge(&other.connect_errors);
-        self.disconnects.merge(&other.disconnects);
+        self.by_class
+            .merge(other.by_class, |sum, part| sum.merge(&part));
+        self.disconnects
+            .merge(other.disconnects, |sum, part| sum.merge(&part));
         self.errors.merge(&other.errors);
         self.acked += other.acked;
         self.refused += other.refused;
@@ -111,6 +131,9 @@ impl WorkerReport {
         self.handshake.merge(&other.handshake);
         self.subscribe.merge(&other.subscribe);
         self.join.merge(&other.join);
-        self.delivery.merge(&other.delivery);
+        self.delivery
+            .merge(other.delivery, |sum, part| sum.merge(&part));
+        self.recovery.merge(&other.recovery);
+        self.woken = self.woken.and(other.woken);
     }
 }

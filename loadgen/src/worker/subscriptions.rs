@@ -2,6 +2,9 @@
 //! what it says, and times deliveries. Called with every message of every connection; knows no
 //! sockets.
 
+use super::recovery::Recovery;
+use super::waking::Waking;
+use crate::class::{Class, Classes};
 use crate::cli::LatencyFrom;
 use crate::clock;
 use crate::counts::Counts;
@@ -10,6 +13,7 @@ use crate::latency::Latency;
 use crate::payload;
 use crate::plan::Plan;
 use crate::verify::{Cursor, Fault, Ledger, Step, Subscriber};
+use fanfare_wire::command::Since;
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -27,7 +31,11 @@ pub struct Subscriptions {
     /// The books.
     pub ledger: Ledger,
     /// Latencies of deliveries.
-    pub delivery: Latency,
+    pub delivery: Classes<Latency>,
+    /// Subscriptions that were cut off and go on.
+    pub recovery: Recovery,
+    /// What stalled clients get when they wake up in the drain.
+    pub waking: Waking,
     /// Updates without the intended time that was looked for in them.
     pub untimed: u64,
     /// Refusals and messages that were not understood, by kind.
@@ -61,6 +69,8 @@ pub struct Client {
     pub slot: u32,
     /// Number in the run, for people.
     pub number: u64,
+    /// How it reads.
+    pub class: Class,
 }
 
 /// What a message answered.
@@ -98,7 +108,9 @@ impl Subscriptions {
             wall_offset_ns: 0,
             drain: None,
             ledger: Ledger::default(),
-            delivery: Latency::default(),
+            delivery: Classes::default(),
+            recovery: Recovery::default(),
+            waking: Waking::default(),
             untimed: 0,
             errors: Counts::default(),
         }
@@ -112,12 +124,19 @@ impl Subscriptions {
             .sum()
     }
 
-    /// The topics of a slot in these batches.
-    pub fn topics(&self, slot: u32, batches: &Range<usize>) -> impl Iterator<Item = &str> {
+    /// The topics of a slot in these batches, and where those that were cut off go on.
+    pub fn topics(
+        &self,
+        slot: u32,
+        batches: &Range<usize>,
+    ) -> impl Iterator<Item = (&str, Option<Since<'_>>)> {
         let start = self.range(slot).start + self.count(&(0..batches.start));
         self.cursors[start..start + self.count(batches)]
             .iter()
-            .map(|cursor| self.plan.topics.name(cursor.topic))
+            .map(|cursor| {
+                let name = self.plan.topics.name(cursor.topic);
+                (name, self.recovery.since(cursor))
+            })
     }
 
     /// Takes the clocks' distance anew; a message's times are compared with it until the next call.
@@ -143,31 +162,43 @@ impl Subscriptions {
                 ts_us,
                 payload,
             } => {
-                let in_turn = self.step(client, &topic, |cursor| match kind {
+                let in_turn = self.step(client, &topic, at_ns, |cursor| match kind {
                     DataKind::Snapshot => cursor.on_snapshot(seq),
-                    DataKind::Update | DataKind::History => cursor.on_update(seq),
+                    DataKind::Update => cursor.on_update(seq),
+                    DataKind::History => cursor.on_history(seq),
                 });
                 if in_turn && kind == DataKind::Update {
-                    self.time(payload, ts_us, at_ns);
+                    self.time(client.class, payload, ts_us, at_ns);
+                }
+                if client.class == Class::Stalled {
+                    self.on_woken(client, seq, payload, &topic);
                 }
             }
             Heard::Subscribed { topics, refused } => {
                 for ack in topics {
-                    answers.acked +=
-                        u32::from(self.on_ack(client, &ack.topic, ack.seq, ack.recovered));
+                    if self.plan.readers.cut_after.is_some() {
+                        let topic = self.plan.topics.find(&ack.topic, self.hint);
+                        self.recovery.on_epoch(topic, &ack.epoch);
+                    }
+                    let is_acked = self.step_ack(client, &ack.topic, at_ns, |cursor| {
+                        cursor.on_ack(ack.seq, ack.recovered)
+                    });
+                    answers.acked += u32::from(is_acked);
                 }
                 answers.refused += refused.len() as u32;
                 refused.iter().for_each(|(_, label)| self.errors.add(label));
             }
             Heard::Skip { topic, from, to } => {
-                self.step(client, &topic, |cursor| cursor.on_skip(from, to));
+                self.step(client, &topic, at_ns, |cursor| cursor.on_skip(from, to));
             }
             Heard::Gap {
                 topic,
                 from,
                 new_epoch,
             } => {
-                self.step(client, &topic, |cursor| cursor.on_gap(from, new_epoch));
+                self.step(client, &topic, at_ns, |cursor| {
+                    cursor.on_gap(from, new_epoch)
+                });
             }
             Heard::Refused { label, .. } => {
                 self.errors.add(&label);
@@ -180,7 +211,7 @@ impl Subscriptions {
     /// A message that is no part of the protocol.
     pub fn on_garbled(&mut self, client: Client, why: &str) {
         self.errors.add("not understood");
-        self.ledger.totals.broken += 1;
+        self.ledger.totals[client.class].broken += 1;
         self.ledger
             .examples
             .add("message", || format!("connection {}: {why}", client.number));
@@ -204,11 +235,27 @@ impl Subscriptions {
         self.drain.as_ref().is_none_or(|drain| drain.behind == 0)
     }
 
+    /// The connection was cut off and will come back: its subscriptions go on from where they stand.
+    pub fn suspend(&mut self, client: Client, at_ns: u64) {
+        for index in self.range(client.slot) {
+            let cursor = &mut self.cursors[index];
+            self.recovery.on_cut(cursor, at_ns);
+            if !cursor.suspend() {
+                self.close_one(client, index, true);
+                self.cursors[index] = Cursor::new(self.cursors[index].topic);
+            }
+            self.ledger.forget(index);
+        }
+    }
+
     /// The connection is gone: nobody waits for it any more.
     pub fn on_lost(&mut self, slot: u32) {
         let behind = self.behind(slot);
         if let Some(drain) = &mut self.drain {
             drain.behind -= behind;
+        }
+        for index in self.range(slot) {
+            self.recovery.on_lost(&mut self.cursors[index]);
         }
     }
 
@@ -245,20 +292,26 @@ impl Subscriptions {
     /// Closes the books of a slot. One that ended early need not have reached the final seqs.
     pub fn close(&mut self, client: Client, ended_early: bool) {
         for index in self.range(client.slot) {
-            let cursor = &self.cursors[index];
-            if !cursor.is_acked() {
-                continue;
-            }
-            let finals = self.drain.as_ref().filter(|_| !ended_early);
-            let end = finals.map(|drain| drain.finals[cursor.topic as usize]);
-            let topic = self.plan.topics.name(cursor.topic);
-            let who = Subscriber {
-                connection: client.number,
-                subscription: index,
-                topic,
-            };
-            self.ledger.close(who, cursor, end);
+            self.close_one(client, index, ended_early);
         }
+    }
+
+    fn close_one(&mut self, client: Client, index: usize, ended_early: bool) {
+        let cursor = &mut self.cursors[index];
+        if !cursor.has_begun() {
+            return;
+        }
+        self.recovery.on_lost(cursor);
+        let finals = self.drain.as_ref().filter(|_| !ended_early);
+        let end = finals.map(|drain| drain.finals[cursor.topic as usize]);
+        let topic = self.plan.topics.name(cursor.topic);
+        let who = Subscriber {
+            class: client.class,
+            connection: client.number,
+            subscription: index,
+            topic,
+        };
+        self.ledger.close(who, cursor, end);
     }
 
     /// Acknowledged subscriptions.
@@ -291,20 +344,23 @@ impl Subscriptions {
         &mut self,
         client: Client,
         topic: &str,
+        at_ns: u64,
         judge: impl FnOnce(&mut Cursor) -> Result<Step, Fault>,
     ) -> bool {
         let Some(index) = self.find(client.slot, topic) else {
-            self.ledger.book_stray(client.number, topic);
+            self.ledger.book_stray(client.class, client.number, topic);
             return false;
         };
         let cursor = &mut self.cursors[index];
         let before = *cursor;
         let said = judge(cursor);
         let who = Subscriber {
+            class: client.class,
             connection: client.number,
             subscription: index,
             topic,
         };
+        self.recovery.on_step(&before, cursor, at_ns);
         let in_turn = self.ledger.book(who, cursor, said);
         if let Some(drain) = &mut self.drain {
             drain.on_step(&before, cursor);
@@ -312,37 +368,45 @@ impl Subscriptions {
         in_turn
     }
 
-    fn on_ack(&mut self, client: Client, topic: &str, seq: u64, recovered: u64) -> bool {
-        let Some(index) = self.find(client.slot, topic) else {
-            self.ledger.book_stray(client.number, topic);
-            return false;
-        };
-        let cursor = &mut self.cursors[index];
-        let before = *cursor;
-        if let Err(fault) = cursor.on_ack(seq, recovered) {
-            let who = Subscriber {
-                connection: client.number,
-                subscription: index,
-                topic,
-            };
-            self.ledger.book(who, cursor, Err(fault));
-            return false;
-        }
-        if let Some(drain) = &mut self.drain {
-            drain.on_step(&before, cursor);
-        }
-        true
+    /// The same for an ack. Returns whether the subscription is acknowledged by it.
+    fn step_ack(
+        &mut self,
+        client: Client,
+        topic: &str,
+        at_ns: u64,
+        judge: impl FnOnce(&mut Cursor) -> Result<Step, Fault>,
+    ) -> bool {
+        let mut is_acked = false;
+        self.step(client, topic, at_ns, |cursor| {
+            let was_acked = cursor.is_acked();
+            let said = judge(cursor);
+            is_acked = !was_acked && cursor.is_acked();
+            said
+        });
+        is_acked
     }
 
-    fn time(&mut self, payload: &[u8], ts_us: i64, at_ns: u64) {
+    /// A value for a client that has stalled: once everything is published, it is the newest or it
+    /// had been on its way when the client stalled.
+    fn on_woken(&mut self, client: Client, seq: u64, payload: &[u8], topic: &str) {
+        let Some(drain) = &self.drain else { return };
+        let Some(topic) = self.plan.topics.find(topic, self.hint) else {
+            return;
+        };
+        let is_newest = seq == drain.finals[topic as usize];
+        self.waking
+            .on_value(client.slot, is_newest, payload::intended_ns(payload));
+    }
+
+    fn time(&mut self, class: Class, payload: &[u8], ts_us: i64, at_ns: u64) {
+        let delivery = &mut self.delivery[class];
         match self.plan.latency_from {
             LatencyFrom::Server => {
                 let arrived_ns = at_ns as i64 + self.wall_offset_ns;
-                self.delivery
-                    .record(arrived_ns.saturating_sub(ts_us.saturating_mul(1000)));
+                delivery.record(arrived_ns.saturating_sub(ts_us.saturating_mul(1000)));
             }
             LatencyFrom::Schedule => match payload::intended_ns(payload) {
-                Some(intended_ns) => self.delivery.record_between(intended_ns, at_ns),
+                Some(intended_ns) => delivery.record_between(intended_ns, at_ns),
                 None => self.untimed += 1,
             },
         }

@@ -16,6 +16,7 @@ fn client(slot: u32) -> Client {
     Client {
         slot,
         number: u64::from(slot),
+        class: Class::Healthy,
     }
 }
 
@@ -23,8 +24,9 @@ fn ack(subscriptions: &mut Subscriptions, slot: u32, topic: &str, seq: u64) -> A
     let mut answers = Answers::default();
     let topics = vec![Subscribed {
         topic: Cow::Borrowed(topic),
+        epoch: Cow::Borrowed("e"),
         seq,
-        recovered: 0,
+        recovered: None,
     }];
     let heard = Heard::Subscribed {
         topics,
@@ -52,7 +54,7 @@ fn a_frame_goes_to_the_cursor_of_its_connection_and_topic() {
         .map(|slot| {
             subscriptions
                 .topics(slot, &(0..1))
-                .map(str::to_owned)
+                .map(|(topic, _)| topic.to_owned())
                 .collect()
         })
         .collect();
@@ -73,13 +75,16 @@ fn a_frame_goes_to_the_cursor_of_its_connection_and_topic() {
     );
     update(&mut subscriptions, 1, "load.3", 8, "{}");
     assert_eq!(
-        (subscriptions.acked(), subscriptions.ledger.totals.delivered),
+        (
+            subscriptions.acked(),
+            subscriptions.ledger.total().delivered
+        ),
         (1, 1)
     );
     // The right topic on the wrong connection, and a topic of nobody.
     assert_eq!(ack(&mut subscriptions, 0, "load.3", 7), Answers::default());
     update(&mut subscriptions, 1, "nowhere", 1, "{}");
-    assert_eq!(subscriptions.ledger.totals.strays, 2);
+    assert_eq!(subscriptions.ledger.total().strays, 2);
 }
 
 #[test]
@@ -114,7 +119,7 @@ fn nobody_waits_for_a_connection_that_is_gone() {
     for (slot, ended_early) in [(0, true), (1, true), (2, false)] {
         subscriptions.close(client(slot), ended_early);
     }
-    assert_eq!(subscriptions.ledger.totals.faults(), 0);
+    assert_eq!(subscriptions.ledger.total().faults(), 0);
 }
 
 #[test]
@@ -135,7 +140,7 @@ fn a_subscription_that_never_got_there_is_told_when_its_books_are_closed() {
     subscriptions.drain(vec![3].into(), 1, |_| true);
     update(&mut subscriptions, 0, "load.0", 1, "{}");
     subscriptions.close(client(0), false);
-    let totals = &subscriptions.ledger.totals;
+    let totals = subscriptions.ledger.total();
     assert_eq!((totals.behind, totals.lost, totals.unbalanced), (1, 2, 0));
 }
 
@@ -146,7 +151,7 @@ fn latency_is_counted_from_the_intended_time() {
     update(&mut subscriptions, 0, "load.0", 1, r#"{"t":1000,"p":"x"}"#);
     update(&mut subscriptions, 0, "load.0", 2, r#"{"t":9000,"p":"x"}"#);
     update(&mut subscriptions, 0, "load.0", 3, r#"{"price":1}"#);
-    let quantiles = subscriptions.delivery.quantiles();
+    let quantiles = subscriptions.delivery.healthy.quantiles();
     assert_eq!((quantiles.count, quantiles.min_ns), (1, 4000));
     assert_eq!((quantiles.clock_faults, subscriptions.untimed), (1, 1));
 }

@@ -3,22 +3,26 @@
 //! is called for each socket event, [`Fleet::advance`] once a turn.
 //!
 //! `steps.rs` holds what one connection begins and how that ends; `shares.rs` what a share of them
-//! does, in turn.
+//! does, in turn; `readers.rs` those that do not read as they should.
 
+mod readers;
 mod shares;
 mod steps;
 
 use super::drive::{Drive, Flight, Job};
 use super::report::WorkerReport;
 use super::subscriptions::{Answers, Client, Subscriptions};
+use crate::class::Class;
 use crate::clock;
-use crate::link::Link;
+use crate::link::{Link, Read};
 use crate::phase::{Order, Pace};
 use crate::plan::Plan;
 use crate::tally::Figures;
 use fanfare_wire::binary::Aliases;
+use fanfare_wire::reader::Item;
 use mio::Registry;
 use mio::event::Event;
+use readers::Readers;
 use std::collections::HashMap;
 use std::ops::Range;
 use std::sync::Arc;
@@ -44,6 +48,8 @@ pub struct Fleet {
     hand: u32,
     /// Slots whose sockets may still be readable although no event will say so.
     unread: Vec<u32>,
+    /// How those read that do not read all there is.
+    readers: Readers,
     /// Scratch for a command's text.
     command: Vec<u8>,
     report: WorkerReport,
@@ -60,6 +66,7 @@ struct Member {
     unanswered: u32,
     stage: Stage,
     attempts: u8,
+    class: Class,
 }
 
 // A million of these are 32 MB. (Debug builds of mio keep a selector's id in each socket.)
@@ -106,15 +113,16 @@ impl Fleet {
         let slots = (plan.connections as usize)
             .saturating_sub(index)
             .div_ceil(workers);
+        let numbers = (0..slots).map(|slot| (slot * workers + index) as u64);
         let mut members = Vec::with_capacity(slots);
-        members.resize_with(slots, || Member {
+        members.extend(numbers.clone().map(|number| Member {
             link: None,
             since_ns: 0,
             unanswered: 0,
             stage: Stage::Vacant,
             attempts: 0,
-        });
-        let numbers = (0..slots).map(|slot| (slot * workers + index) as u64);
+            class: plan.readers.mix.class_of(number),
+        }));
         Fleet {
             subscriptions: Subscriptions::new(plan.clone(), numbers),
             aliases: vec![Aliases::default(); plan.targets.len()],
@@ -127,6 +135,7 @@ impl Fleet {
             joining: HashMap::new(),
             hand: 0,
             unread: Vec::new(),
+            readers: Readers::default(),
             command: Vec::new(),
             report: WorkerReport::default(),
             figures: Figures::default(),
@@ -149,26 +158,34 @@ impl Fleet {
             Order::Leave { pace, percent } => self.begin_leaving(pace, *percent),
             Order::Churn { pace, end_ns } => self.begin_churn(pace, *end_ns),
             Order::Storm { pace, percent } => self.begin_storm(pace, *percent),
+            Order::Publish(load) => self.begin_trouble(load.start_ns),
             Order::Drain(finals) => {
-                let members = &self.members;
-                let is_live = |slot: u32| members[slot as usize].link.is_some();
+                let live: Vec<bool> = (0..self.members.len() as u32)
+                    .map(|slot| self.is_there(slot))
+                    .collect();
                 self.subscriptions
-                    .drain(finals.clone(), members.len() as u32, is_live);
+                    .drain(finals.clone(), live.len() as u32, |slot| {
+                        live[slot as usize]
+                    });
+                self.end_trouble();
             }
-            Order::Publish(_) | Order::Account { .. } | Order::Quiet | Order::Finish => {}
+            Order::Account { .. } | Order::Quiet | Order::Finish => {}
         }
     }
 
     /// Whether this worker has done its part of the last order.
     pub fn is_settled(&self) -> bool {
         match &self.drive {
-            Some(drive) => drive.is_done(),
+            Some(drive) => drive.is_done() && self.subscriptions.recovery.is_done(),
             None => self.subscriptions.is_drained(),
         }
     }
 
     /// A socket has become ready.
     pub fn on_ready(&mut self, slot: u32, event: &Event, buffer: &mut [u8]) {
+        if !self.readers.read_freely(self.members[slot as usize].class) {
+            return;
+        }
         let ended = event.is_read_closed() || event.is_error();
         if event.is_readable() || ended {
             self.read(slot, ended, buffer);
@@ -178,6 +195,7 @@ impl Fleet {
 
     /// Reads on where a turn ended before a socket was empty. Returns whether there is still more.
     pub fn read_on(&mut self, buffer: &mut [u8]) -> bool {
+        self.read_slowly(buffer);
         self.unread.sort_unstable();
         self.unread.dedup();
         for slot in std::mem::take(&mut self.unread) {
@@ -191,6 +209,7 @@ impl Fleet {
     pub fn advance(&mut self, registry: &Registry) {
         let now_ns = clock::monotonic_ns();
         self.subscriptions.set_clock();
+        self.wake_due(now_ns);
         while let Some(drive) = &mut self.drive {
             let Some(slot) = drive.due(now_ns) else { break };
             match drive.job {
@@ -216,12 +235,19 @@ impl Fleet {
 
     /// When [`Fleet::advance`] should be called next, if nothing happens before. Monotonic.
     pub fn next_ns(&self) -> Option<u64> {
-        self.drive.as_ref().and_then(Drive::next_ns)
+        if !self.unread.is_empty() {
+            return Some(0);
+        }
+        let drive_ns = self.drive.as_ref().and_then(Drive::next_ns);
+        [drive_ns, self.readers.next_ns()]
+            .into_iter()
+            .flatten()
+            .min()
     }
 
     /// The running figures.
     pub fn figures(&self) -> Figures {
-        let totals = &self.subscriptions.ledger.totals;
+        let totals = self.subscriptions.ledger.total();
         Figures {
             in_flight: self
                 .drive
@@ -237,10 +263,11 @@ impl Fleet {
     pub fn finish(mut self) -> WorkerReport {
         self.give_up();
         for slot in 0..self.members.len() as u32 {
-            let ended_early = matches!(
+            let is_out = matches!(
                 self.members[slot as usize].stage,
-                Stage::Failed | Stage::Lost
+                Stage::Vacant | Stage::Away | Stage::Failed | Stage::Lost
             );
+            let ended_early = is_out || self.members[slot as usize].class == Class::HalfOpen;
             self.subscriptions.close(self.client(slot), ended_early);
             // Those that are still open would leave a TIME_WAIT each behind.
             if let Some(link) = self.members[slot as usize].link.take() {
@@ -259,6 +286,7 @@ impl Fleet {
         Client {
             slot,
             number: u64::from(slot) * u64::from(self.plan.workers) + self.index as u64,
+            class: self.members[slot as usize].class,
         }
     }
 
@@ -298,6 +326,23 @@ impl Fleet {
     }
 
     fn read(&mut self, slot: u32, to_the_end: bool, buffer: &mut [u8]) {
+        let read = self.hear(slot, |link, hear| link.read(buffer, to_the_end, hear));
+        if read.is_some_and(|read| read.more && read.ended.is_none()) {
+            self.unread.push(slot);
+        }
+    }
+
+    /// Reads once, as much as the buffer takes.
+    fn read_part(&mut self, slot: u32, buffer: &mut [u8]) {
+        self.hear(slot, |link, hear| link.read_once(buffer, hear));
+    }
+
+    /// Takes in what a link reads, and what comes of it. `None` if there is no link.
+    fn hear(
+        &mut self,
+        slot: u32,
+        read: impl FnOnce(&mut Link, &mut dyn FnMut(Item<'_>, u64)) -> Read,
+    ) -> Option<Read> {
         let client = self.client(slot);
         let Fleet {
             plan,
@@ -307,16 +352,15 @@ impl Fleet {
             ..
         } = self;
         let aliases = &mut aliases[client.number as usize % plan.targets.len()];
-        let Some(link) = &mut members[slot as usize].link else {
-            return;
-        };
+        let link = members[slot as usize].link.as_mut()?;
         let mut answers = Answers::default();
-        let read = link.read(buffer, to_the_end, |message, at_ns| {
-            match plan.dialect.hear(message, aliases) {
+        let read = read(
+            link,
+            &mut |message, at_ns| match plan.dialect.hear(message, aliases) {
                 Ok(heard) => subscriptions.on_heard(client, heard, at_ns, &mut answers),
                 Err(why) => subscriptions.on_garbled(client, &why),
-            }
-        });
+            },
+        );
         self.figures.bytes_in += read.bytes as u64;
         if read.opened {
             self.on_opened(slot);
@@ -324,11 +368,10 @@ impl Fleet {
         if answers != Answers::default() {
             self.on_answers(slot, answers);
         }
-        match read.ended {
-            Some(error) => self.on_end(slot, &error),
-            None if read.more => self.unread.push(slot),
-            None => {}
+        if let Some(error) = &read.ended {
+            self.on_end(slot, error);
         }
+        Some(read)
     }
 
     /// Sends what waits. An idle link has nothing to send and costs nothing here.

@@ -2,6 +2,7 @@
 //! round robin, so that each leaves at most once a pass.
 
 use super::{Fleet, Job, Stage, WorkerReport};
+use crate::class::Class;
 use crate::clock;
 use crate::phase::Pace;
 use mio::Registry;
@@ -39,13 +40,23 @@ impl Fleet {
     pub(super) fn begin_storm(&mut self, pace: &Pace, percent: f64) {
         self.subscriptions.stop_drain();
         self.set_batches(self.batches_in_force);
-        let slots = self.in_turn(self.share(percent));
+        let mut slots = self.in_turn(self.share(percent));
+        let resumes = self.plan.readers.cut_after.is_some();
+        if resumes {
+            slots.retain(|slot| self.members[*slot as usize].class == Class::Healthy);
+        }
         for slot in &slots {
             if let Some(link) = self.members[*slot as usize].link.take() {
                 link.cut();
             }
             self.figures.left += 1;
-            self.on_left(*slot);
+            if resumes {
+                let client = self.client(*slot);
+                self.subscriptions.suspend(client, pace.start_ns);
+                self.vacate(*slot);
+            } else {
+                self.on_left(*slot);
+            }
             self.members[*slot as usize].stage = Stage::Vacant;
             self.joining.insert(*slot, pace.start_ns);
         }
@@ -74,6 +85,10 @@ impl Fleet {
     /// The connection has ended by our will.
     pub(super) fn on_left(&mut self, slot: u32) {
         self.subscriptions.forget(self.client(slot));
+        self.vacate(slot);
+    }
+
+    fn vacate(&mut self, slot: u32) {
         let member = &mut self.members[slot as usize];
         member.stage = Stage::Away;
         member.attempts = 0;

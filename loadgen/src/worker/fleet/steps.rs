@@ -3,14 +3,20 @@
 //! as landed and settled.
 
 use super::{Answers, Fleet, Flight, Job, Stage};
+use crate::class::Class;
 use crate::clock;
 use crate::link::{Link, LinkError};
 use crate::plan::Plan;
+use fanfare_wire::command::Since;
 use fanfare_wire::frame::Opcode;
 use mio::{Registry, Token};
 
 /// Bytes of topic names in one subscribe command: far below what servers take in a frame.
 const COMMAND_BYTES_MAX: usize = 16 << 10;
+/// What a topic adds to its name in a command.
+const QUOTES: usize = r#""","#.len();
+/// The same with a position, whose epoch is a few letters.
+const SINCE_BYTES_MAX: usize = 128;
 
 impl Fleet {
     pub(super) fn connect(&mut self, slot: u32, registry: &Registry) {
@@ -28,10 +34,17 @@ impl Fleet {
         let target = &targets[number % targets.len()];
         member.attempts = member.attempts.saturating_add(1);
         member.since_ns = clock::monotonic_ns();
-        let link = Link::connect(target, source, dialect.subprotocol()).and_then(|mut link| {
-            link.register(registry, Token(slot as usize))?;
-            Ok(link)
-        });
+        // Else the kernel would read for them: on loopback its buffers take megabytes.
+        let receive_buffer = match member.class {
+            Class::Healthy => None,
+            _ => self.plan.readers.receive_buffer,
+        };
+        let protocol = dialect.subprotocol();
+        let link =
+            Link::connect_narrow(target, source, protocol, receive_buffer).and_then(|mut link| {
+                link.register(registry, Token(slot as usize))?;
+                Ok(link)
+            });
         match link {
             Ok(link) => {
                 member.link = Some(link);
@@ -67,20 +80,26 @@ impl Fleet {
             member.stage = Stage::Subscribed;
             return self.on_joined(slot);
         }
-        let (mut names, mut names_bytes, mut id) = (Vec::new(), 0, 0);
-        for name in self.subscriptions.topics(slot, &self.batches) {
-            if names_bytes + name.len() > COMMAND_BYTES_MAX {
-                self.plan.dialect.subscribe(&mut self.command, id, &names);
-                link.queue(Opcode::Text, &self.command);
-                names.clear();
-                names_bytes = 0;
+        let (mut topics, mut topics_bytes, mut id) = (Vec::new(), 0, 0);
+        let options = &self.plan.readers.options;
+        let mut command = |id, topics: Vec<(&str, Option<Since<'_>>)>| {
+            let topics = topics.into_iter();
+            self.plan
+                .dialect
+                .subscribe(&mut self.command, id, topics, options);
+            link.queue(Opcode::Text, &self.command);
+        };
+        for (name, since) in self.subscriptions.topics(slot, &self.batches) {
+            let bytes = name.len() + since.as_ref().map_or(QUOTES, |_| SINCE_BYTES_MAX);
+            if topics_bytes + bytes > COMMAND_BYTES_MAX {
+                command(id, std::mem::take(&mut topics));
+                topics_bytes = 0;
                 id += 1;
             }
-            names.push(name);
-            names_bytes += name.len() + r#""","#.len();
+            topics.push((name, since));
+            topics_bytes += bytes;
         }
-        self.plan.dialect.subscribe(&mut self.command, id, &names);
-        link.queue(Opcode::Text, &self.command);
+        command(id, topics);
         member.stage = Stage::Subscribing;
         member.since_ns = clock::monotonic_ns();
         member.unanswered = count as u32;
@@ -124,6 +143,13 @@ impl Fleet {
         let Some(link) = &mut member.link else {
             return self.settle();
         };
+        if member.class == Class::HalfOpen {
+            // It would hear no answer. A reset goes out, so that the server is rid of it.
+            if let Some(link) = member.link.take() {
+                link.cut();
+            }
+            return self.on_closed(slot);
+        }
         if self.plan.close_timeout.is_zero() {
             return self.on_closed(slot);
         }
@@ -173,8 +199,11 @@ impl Fleet {
             }
             _ => {}
         }
-        self.subscriptions.on_lost(slot);
-        self.report.disconnects.add(&error.label());
+        let class = self.members[slot as usize].class;
+        if self.is_there(slot) {
+            self.subscriptions.on_lost(slot);
+        }
+        self.report.disconnects[class].add(&error.label());
         self.figures.disconnected += 1;
         self.tell("end", slot, |number| {
             format!("connection {number}: {error}")
