@@ -6,11 +6,12 @@ use plotters::prelude::*;
 use serde_json::Value;
 
 /// Owners in the order of their stack; several keys of the server's ledger make one.
-const OWNERS: [(&str, &[&str]); 6] = [
+const OWNERS: [(&str, &[&str]); 7] = [
     ("connections", &["slab_bytes"]),
     ("subscriptions", &["subscription_bytes"]),
     ("topics, history", &["topic_bytes", "history_bytes"]),
     ("frames, outboxes", &["outbox_bytes", "frame_bytes"]),
+    ("marks", &["mark_bytes"]),
     (
         "input, buffers, spare",
         &["input_bytes", "buffer_bytes", "spare_bytes"],

@@ -1,10 +1,11 @@
-//! Charts of a scenario or of a comparison, as SVG, drawn from `summary.json` and `curve.csv` alone;
+//! Charts of a scenario, of a comparison or of slow readers, as SVG, drawn from `summary.json` and `curve.csv` alone;
 //! what has no figures says so in its picture. Called by the subcommand `chart`.
 
 mod compare;
 mod curve;
 mod latency;
 mod memory;
+mod readers;
 
 use anyhow::{Context as _, anyhow};
 use plotters::coord::Shift;
@@ -30,7 +31,8 @@ const COLOURS: [RGBColor; 8] = [
 
 type Area<'a> = DrawingArea<SVGBackend<'a>, Shift>;
 
-/// Draws the charts of a folder into it: four of a scenario, two of a comparison.
+/// Draws the charts of a folder into it: four of a scenario, two of a comparison, three of slow
+/// readers.
 pub fn draw(dir: &Path) -> anyhow::Result<()> {
     let path = dir.join("summary.json");
     let read = || -> anyhow::Result<Value> { Ok(serde_json::from_slice(&std::fs::read(&path)?)?) };
@@ -39,6 +41,9 @@ pub fn draw(dir: &Path) -> anyhow::Result<()> {
         return compare::draw(dir, &summary);
     }
     let phases = summary["phases"].as_array().cloned().unwrap_or_default();
+    if summary["kind"] == "readers" {
+        return draw_readers(dir, &phases);
+    }
     picture(&dir.join("curve.svg"), (SIZE.0, SIZE.1 * 2), |area| {
         curve::draw(area, &dir.join("curve.csv"))
     })?;
@@ -50,6 +55,19 @@ pub fn draw(dir: &Path) -> anyhow::Result<()> {
     })?;
     picture(&dir.join("memory.svg"), SIZE, |area| {
         memory::draw(area, &phases)
+    })
+}
+
+/// What slow readers cost: the latency of those that read, whose memory, and the memory over time.
+fn draw_readers(dir: &Path, phases: &[Value]) -> anyhow::Result<()> {
+    picture(&dir.join("latency.svg"), SIZE, |area| {
+        latency::draw(area, phases)
+    })?;
+    picture(&dir.join("memory.svg"), SIZE, |area| {
+        memory::draw(area, phases)
+    })?;
+    picture(&dir.join("waiting.svg"), SIZE, |area| {
+        readers::draw(area, phases)
     })
 }
 
@@ -132,6 +150,30 @@ fn name_phases(
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn slow_readers_get_three_charts() {
+        let dir = std::env::temp_dir().join(format!("fanfare-readers-{}", std::process::id()));
+        std::fs::create_dir_all(&dir).unwrap();
+        let summary = r#"{"kind":"readers","phases":[
+            {"name":"with","connections_open":10,"latency_us":{"delivery":
+              {"p50":80,"p90":90,"p99":99,"p99_9":100,"max":5000,"count":9}}},
+            {"name":"many","connections_open":10,"server_memory":
+              {"accounted_bytes":50,"mark_bytes":50,"rss_bytes":900},"looks":
+              [{"at_s":0.1,"rss_bytes":700,"marks":0},{"at_s":1.1,"rss_bytes":900,"marks":7}]}]}"#;
+        std::fs::write(dir.join("summary.json"), summary).unwrap();
+        draw(&dir).unwrap();
+        for (name, word) in [
+            ("latency.svg", "p99"),
+            ("memory.svg", "marks"),
+            ("waiting.svg", "many"),
+        ] {
+            let svg = std::fs::read_to_string(dir.join(name)).unwrap();
+            let is_drawn = svg.contains(word) && !svg.contains("no such phase or load");
+            assert!(is_drawn, "{name}");
+        }
+        std::fs::remove_dir_all(&dir).unwrap();
+    }
 
     #[test]
     fn a_folder_gets_its_four_charts() {
