@@ -10,7 +10,8 @@
 //! |---|---|
 //! | [`cli`], [`plan`] | arguments, and what they mean on this host |
 //! | [`scenario`] | the course of a scenario: phases of a file against a held population |
-//! | [`coordinator`], [`phase`], [`crew`] | the course of a run: phases, orders, threads |
+//! | [`coordinator`] | the course of a run |
+//! | [`conductor`], [`phase`], [`crew`] | what both courses are made of: orders and waits, phases, threads |
 //! | [`worker`], [`publisher`], [`control`] | threads that hold connections, the one that publishes, the question where topics stand |
 //! | [`class`] | how clients read: as fast as they can, slowly, not at all |
 //! | [`link`], [`dialect`], [`payload`] | one connection; what is said on it; what updates carry |
@@ -27,6 +28,7 @@ pub mod chart;
 pub mod class;
 pub mod cli;
 pub mod clock;
+pub mod conductor;
 pub mod control;
 pub mod coordinator;
 pub mod counts;

@@ -72,6 +72,24 @@ pub enum Outcome {
     Interrupted,
 }
 
+impl Outcome {
+    /// The outcome that is further from done.
+    #[must_use]
+    pub fn and(self, other: Outcome) -> Outcome {
+        if self == Outcome::Done { other } else { self }
+    }
+
+    /// The sentence about a phase of this name that failed; `None` if it did not.
+    pub fn failure(self, phase: &str) -> Option<String> {
+        let how = match self {
+            Outcome::Done | Outcome::Interrupted => return None,
+            Outcome::Stalled => "stalled",
+            Outcome::TimedOut => "ran out of time",
+        };
+        Some(format!("the {phase} phase {how}"))
+    }
+}
+
 /// What the members shall do next. It replaces what they were doing.
 #[derive(Clone, Debug)]
 pub enum Order {

@@ -8,13 +8,11 @@ use super::session::Session;
 use super::window::{Held, Window};
 use crate::counts::Counts;
 use crate::latency::Quantiles;
-use crate::report::Verdict;
 use crate::report::human::{bytes, count, time};
+use crate::report::{Verdict, write_json};
 use anyhow::Context as _;
 use serde::Serialize;
 use std::fmt::{self, Display, Formatter};
-use std::fs::File;
-use std::io::{BufWriter, Write as _};
 use std::path::Path;
 
 /// Of one core: beyond this a thread has nothing left.
@@ -169,13 +167,7 @@ impl Report {
 
     /// Writes the report as JSON.
     pub fn write_json(&self, path: &Path) -> anyhow::Result<()> {
-        let write = || -> anyhow::Result<()> {
-            let mut file = BufWriter::new(File::create(path)?);
-            serde_json::to_writer_pretty(&mut file, self)?;
-            file.write_all(b"\n")?;
-            Ok(file.flush()?)
-        };
-        write().with_context(|| format!("--json {}", path.display()))
+        write_json(path, self).context("--json")
     }
 }
 
@@ -287,20 +279,7 @@ impl Display for Report {
             let each = bytes(each.max(0.0) as u64);
             writeln!(f, "memory a connection    {each} resident")?;
         }
-        for failure in &self.verdict.failures {
-            writeln!(f, "FAILED: {failure}")?;
-        }
-        for reason in &self.verdict.invalid_because {
-            writeln!(f, "INVALID: {reason}")?;
-        }
-        for example in &self.verdict.examples {
-            writeln!(f, "  e.g. {example}")?;
-        }
-        let verdict = if self.verdict.passed {
-            "verified"
-        } else {
-            "not verified"
-        };
-        writeln!(f, "{verdict}")
+        self.verdict.reasons(f)?;
+        writeln!(f, "{}", self.verdict.word())
     }
 }

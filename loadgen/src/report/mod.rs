@@ -207,13 +207,7 @@ impl Report {
 
     /// Writes the report as JSON.
     pub fn write_json(&self, path: &Path) -> anyhow::Result<()> {
-        let write = || -> anyhow::Result<()> {
-            let mut file = BufWriter::new(File::create(path)?);
-            serde_json::to_writer_pretty(&mut file, self)?;
-            file.write_all(b"\n")?;
-            Ok(file.flush()?)
-        };
-        write().with_context(|| format!("--json {}", path.display()))
+        write_json(path, self).context("--json")
     }
 
     /// Writes the raw histograms into a folder.
@@ -246,4 +240,15 @@ fn all_disconnects(workers: &WorkerReport) -> Counts {
         all.merge(part);
     }
     all
+}
+
+/// Writes a report as JSON, pretty, with a newline at the end.
+pub(crate) fn write_json(path: &Path, report: &impl Serialize) -> anyhow::Result<()> {
+    let write = || -> anyhow::Result<()> {
+        let mut file = BufWriter::new(File::create(path)?);
+        serde_json::to_writer_pretty(&mut file, report)?;
+        file.write_all(b"\n")?;
+        Ok(file.flush()?)
+    };
+    write().with_context(|| path.display().to_string())
 }

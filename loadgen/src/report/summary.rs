@@ -109,23 +109,11 @@ impl Display for Report {
 impl Report {
     fn verdict(&self, f: &mut Formatter<'_>) -> fmt::Result {
         let totals = &self.deliveries.totals;
-        for example in &self.verdict.examples {
-            writeln!(f, "  e.g. {example}")?;
-        }
-        for failure in &self.verdict.failures {
-            writeln!(f, "FAILED: {failure}")?;
-        }
-        for reason in &self.verdict.invalid_because {
-            writeln!(f, "INVALID (generator saturated): {reason}")?;
-        }
+        self.verdict.reasons(f)?;
         if self.interrupted {
             writeln!(f, "interrupted: the figures are of the part that was run")?;
         }
-        let word = if self.verdict.passed {
-            "verified"
-        } else {
-            "not verified"
-        };
+        let word = self.verdict.word();
         writeln!(
             f,
             "{word}: {} deliveries to {} subscribers, {} lost, {} repeated, {} reordered",

@@ -3,11 +3,12 @@
 //! figures are invalid).
 
 use super::course::Course;
-use crate::phase::{Outcome, Phase};
+use crate::phase::Phase;
 use crate::plan::Plan;
 use crate::publisher::PublisherReport;
 use crate::worker::WorkerReport;
 use serde::Serialize;
+use std::fmt::{self, Formatter};
 use std::time::Duration;
 
 /// A share of all cores beyond which the generator is what limits the run.
@@ -28,6 +29,31 @@ pub struct Verdict {
     pub invalid_because: Vec<String>,
     /// The first faults in words.
     pub examples: Vec<String>,
+}
+
+impl Verdict {
+    /// Writes what led to it, a line each.
+    pub(crate) fn reasons(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        for example in &self.examples {
+            writeln!(f, "  e.g. {example}")?;
+        }
+        for failure in &self.failures {
+            writeln!(f, "FAILED: {failure}")?;
+        }
+        for reason in &self.invalid_because {
+            writeln!(f, "INVALID (generator saturated): {reason}")?;
+        }
+        Ok(())
+    }
+
+    /// The verdict in a word or two.
+    pub(crate) fn word(&self) -> &'static str {
+        if self.passed {
+            "verified"
+        } else {
+            "not verified"
+        }
+    }
 }
 
 /// Judges what members and coordinator have noted down, apart from how long anything took.
@@ -148,16 +174,11 @@ impl Evidence<'_> {
     fn phase_failures(&self) -> impl Iterator<Item = String> {
         let finals = self.course.check_error.as_ref();
         let unknown = finals.map(|error| format!("the topics' final seqs are unknown: {error}"));
-        let ended = self.course.phases.iter().filter_map(|record| {
-            let how = match record.outcome {
-                Outcome::Done | Outcome::Interrupted => return None,
-                Outcome::Stalled => "stalled",
-                Outcome::TimedOut => "ran out of time",
-            };
-            // Closing is courtesy: who does not answer is cut off.
-            (record.phase != Phase::Close)
-                .then(|| format!("the {} phase {how}", record.phase.name()))
-        });
+        // Closing is courtesy: who does not answer is cut off.
+        let phases = self.course.phases.iter();
+        let ended = phases
+            .filter(|record| record.phase != Phase::Close)
+            .filter_map(|record| record.outcome.failure(record.phase.name()));
         unknown.into_iter().chain(ended)
     }
 

@@ -5,7 +5,7 @@
 //! update may cost a thousand times what another does.
 
 use super::file::Calibration;
-use super::lead::{Lead, worse};
+use super::lead::Lead;
 use super::steps::during;
 use crate::phase::{Load, Outcome};
 use serde::Serialize;
@@ -103,7 +103,7 @@ impl Lead<'_> {
         length: Duration,
     ) -> anyhow::Result<(Outcome, f64, u64)> {
         let look = |lead: &mut Self| {
-            let cpu_s = lead.watch.look().unwrap_or_default().cpu_s();
+            let cpu_s = lead.notebook.watch.look().unwrap_or_default().cpu_s();
             (cpu_s, lead.crew.figures().delivered)
         };
         let before = look(self);
@@ -112,7 +112,7 @@ impl Lead<'_> {
         }
         let mut outcome = self.rest(length)?;
         // What is queued by now belongs to the trial, too.
-        outcome = worse(outcome, self.quiet()?);
+        outcome = outcome.and(self.quiet()?);
         let after = look(self);
         Ok((outcome, after.0 - before.0, after.1 - before.1))
     }

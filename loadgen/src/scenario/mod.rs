@@ -23,7 +23,7 @@ pub use summary::Summary;
 
 use crate::phase::{Note, Outcome};
 use crate::publisher::PublisherReport;
-use crate::report::{Course, judge, resident_bytes};
+use crate::report::{Course, judge, resident_bytes, write_json};
 use crate::sys;
 use crate::worker::WorkerReport;
 use anyhow::Context as _;
@@ -40,7 +40,7 @@ use summary::{GeneratorUsage, Percentiles, PhaseSummary};
 /// for [`Note::Interrupt`].
 pub fn run(script: &Script, notes: (Sender<Note>, Receiver<Note>)) -> anyhow::Result<Summary> {
     let started_at = SystemTime::now();
-    let (lead, seqs_before) = Lead::start(script, notes)?;
+    let (lead, seqs_before) = lead::start(script, notes)?;
     let mut stage = Stage {
         baseline: Baseline::now()?,
         lead,
@@ -86,7 +86,7 @@ impl Baseline {
 impl Stage<'_> {
     /// The phases of the script, as far as they succeed, and a last verification.
     fn carry_out_all(&mut self) -> anyhow::Result<()> {
-        for step in &self.lead.script.steps {
+        for step in &self.lead.notebook.script.steps {
             // After a failure more load would prove nothing.
             let is_well = self
                 .phases
@@ -113,24 +113,24 @@ impl Stage<'_> {
 
     fn carry_out(&mut self, step: &Step) -> anyhow::Result<()> {
         self.lead.label.clone_from(&step.name);
-        self.lead.watch.begin();
-        self.lead.measured = Measured::default();
+        self.lead.notebook.watch.begin();
+        self.lead.notebook.measured = Measured::default();
         (self.baseline.at, self.baseline.cpu) = (Instant::now(), sys::cpu_time()?);
         let started_s = self.lead.started.elapsed().as_secs_f64();
         let mut done = self.lead.carry_out(step, &mut self.batches)?;
-        if let Some(begun) = self.lead.begun_again.take() {
+        if let Some(begun) = self.lead.notebook.begun_again.take() {
             self.baseline = begun;
         }
         let length = self.baseline.at.elapsed();
         let cpu = sys::cpu_time()?;
-        let server = self.lead.watch.usage();
+        let server = self.lead.notebook.watch.usage();
         self.course.is_interrupted |= done.outcome == Outcome::Interrupted;
         match done.finals.take() {
             Some(Ok(finals)) => self.course.finals = Some(finals),
             Some(Err(error)) => self.course.check_error = Some(error),
             None => {}
         }
-        let (workers, publishers, _) = self.lead.account(true)?;
+        let (workers, publishers, _) = self.lead.add_up(true)?;
         let open = workers.figures.open();
         self.add_detail(step, &mut done, &workers, length, open);
         let before = &self.baseline.workers;
@@ -145,7 +145,7 @@ impl Stage<'_> {
             .iter()
             .filter_map(|(what, latency)| Some((*what, Percentiles::of(latency)?)))
             .collect();
-        let slip = self.lead.measured.slip.quantiles();
+        let slip = self.lead.notebook.measured.slip.quantiles();
         let phase = PhaseSummary {
             name: step.name.clone(),
             kind: step.task.kind(),
@@ -168,7 +168,7 @@ impl Stage<'_> {
             detail: done.detail,
             latency_us,
             server,
-            server_memory: server::memory(&self.lead.plan().targets[0]),
+            server_memory: server::memory(&self.lead.plan.targets[0]),
             generator: GeneratorUsage {
                 cpu_user_s: (cpu.0 - self.baseline.cpu.0).as_secs_f64(),
                 cpu_system_s: (cpu.1 - self.baseline.cpu.1).as_secs_f64(),
@@ -196,14 +196,14 @@ impl Stage<'_> {
                 detail.handshakes_per_s = Some(workers.figures.opened as f64 / length_s);
             }
             Task::Idle { .. } => {
-                let server = self.lead.watch.last_usage();
+                let server = self.lead.notebook.watch.last_usage();
                 detail.server_cpu_us_per_s_and_connection = server.map(|server| {
                     let cpu_us = (server.cpu_user_s + server.cpu_system_s) * 1e6;
                     cpu_us / length_s / open.max(1) as f64
                 });
             }
             Task::Storm { .. } if done.outcome == Outcome::Done => {
-                let join = self.lead.measured.join.quantiles();
+                let join = self.lead.notebook.measured.join.quantiles();
                 detail.time_to_last_back_us = Some(join.max_ns as f64 / 1000.0);
             }
             Task::Verify => detail.verified_subscriptions = Some(workers.verified),
@@ -213,7 +213,7 @@ impl Stage<'_> {
 
     /// The latencies that a kind of phase is about.
     fn latencies(&self, task: &Task) -> BTreeMap<&'static str, &crate::latency::Latency> {
-        let measured = &self.lead.measured;
+        let measured = &self.lead.notebook.measured;
         let mut latencies = BTreeMap::from([
             ("handshake", &measured.handshake),
             ("subscribe", &measured.subscribe),
@@ -233,7 +233,7 @@ impl Stage<'_> {
         latencies: &BTreeMap<&'static str, &crate::latency::Latency>,
         length: Duration,
     ) -> anyhow::Result<()> {
-        let dir = self.lead.script.out.join("histograms");
+        let dir = self.lead.notebook.script.out.join("histograms");
         let number = self.phases.len() + 1;
         for (what, latency) in latencies {
             let name = format!("{number}-{}-{what}", step.name);
@@ -254,7 +254,7 @@ impl Stage<'_> {
         } = self;
         lead.progress.clear();
         let duration_s = lead.started.elapsed().as_secs_f64();
-        let (script, out) = (lead.script, lead.script.out.as_path());
+        let (script, out) = (lead.notebook.script, lead.notebook.script.out.as_path());
         write_curve(&lead, out)?;
         lead.control.close();
         let (workers, publishers) = lead.crew.finish()?;
@@ -281,12 +281,12 @@ impl Stage<'_> {
             totals: workers.totals,
             phases,
         };
-        summary.write_json(&out.join("summary.json"))?;
+        write_json(&out.join("summary.json"), &summary)?;
         Ok(summary)
     }
 }
 
 fn write_curve(lead: &Lead<'_>, out: &Path) -> anyhow::Result<()> {
     let path = out.join("curve.csv");
-    curve::write(&lead.points, &path).with_context(|| path.display().to_string())
+    curve::write(&lead.notebook.points, &path).with_context(|| path.display().to_string())
 }

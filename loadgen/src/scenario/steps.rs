@@ -2,10 +2,11 @@
 
 use super::curve;
 use super::file::{Aside, Step, Task};
-use super::lead::{Finals, Lead, Patience, worse};
+use super::lead::Lead;
 use super::summary::Detail;
 use crate::clock;
-use crate::phase::{Load, Order, Outcome};
+use crate::conductor::{Finals, Patience};
+use crate::phase::{Load, Order, Outcome, Pace};
 use crate::topics::Popularity;
 use std::sync::Arc;
 use std::time::Duration;
@@ -36,7 +37,7 @@ impl Done {
 
 impl Lead<'_> {
     pub(super) fn carry_out(&mut self, step: &Step, batches: &mut usize) -> anyhow::Result<Done> {
-        let plan = self.plan();
+        let plan = self.plan;
         match &step.task {
             Task::Connect {
                 per_s, in_flight, ..
@@ -52,13 +53,13 @@ impl Lead<'_> {
                 pause,
                 timeout,
             } => {
-                let topic = self.script.common_topic(topic.as_deref())?;
+                let topic = self.notebook.script.common_topic(topic.as_deref())?;
                 self.broadcast(topic, *publishes, *payload_bytes, *pause, *timeout)
             }
             Task::Subscribe { prefix, per_s, .. } => {
-                let (batch, _) = self.script.batch(prefix)?;
+                let (batch, _) = self.notebook.script.batch(prefix)?;
                 *batches = batch + 1;
-                let pace = self.pace(*per_s, None);
+                let pace = self.pace(*per_s);
                 self.order(&Order::Subscribe { pace, batch })?;
                 let patience = self.while_moving(*per_s);
                 Ok(Done::plain(self.wait_settled(patience)?))
@@ -75,13 +76,13 @@ impl Lead<'_> {
                 aside,
             } => self.storm(*percent, *timeout, aside),
             Task::Leave { percent, per_s } => {
-                let (pace, percent) = (self.pace(*per_s, None), *percent);
+                let (pace, percent) = (self.pace(*per_s), *percent);
                 self.order(&Order::Leave { pace, percent })?;
                 let patience = self.while_moving(*per_s);
                 Ok(Done::plain(self.wait_settled(patience)?))
             }
             Task::Return { per_s } => {
-                let (pace, batches) = (self.pace(*per_s, None), *batches);
+                let (pace, batches) = (self.pace(*per_s), *batches);
                 self.order(&Order::Join { pace, batches })?;
                 let patience = self.while_moving(*per_s);
                 Ok(Done::plain(self.wait_settled(patience)?))
@@ -90,7 +91,7 @@ impl Lead<'_> {
                 // An interrupted scenario has the right to a verdict too; a second interrupt ends
                 // this as well.
                 self.is_interrupted = false;
-                let (outcome, finals) = self.drain()?;
+                let (outcome, finals) = self.end_load()?;
                 Ok(Done {
                     finals: Some(finals),
                     ..Done::plain(outcome)
@@ -100,15 +101,19 @@ impl Lead<'_> {
     }
 
     fn connect(&mut self, per_s: f64, in_flight: Option<u32>) -> anyhow::Result<Done> {
-        let first_point = self.points.len();
+        let first_point = self.notebook.points.len();
         self.sample();
-        let pace = self.pace(per_s, in_flight);
+        let in_flight = in_flight.unwrap_or(self.plan.in_flight_max);
+        let pace = Pace {
+            in_flight_max: self.in_flight_max(in_flight),
+            ..self.pace(per_s)
+        };
         self.order(&Order::Join { pace, batches: 1 })?;
         let patience = self.while_moving(per_s);
         let mut done = Done::plain(self.wait_settled(patience)?);
         self.sample();
-        let points = &self.points[first_point..];
-        let population = u64::from(self.plan().connections);
+        let points = &self.notebook.points[first_point..];
+        let population = u64::from(self.plan.connections);
         done.detail.handshakes_per_s_by_tenth = Some(curve::per_s_by_tenth(points, population));
         Ok(done)
     }
@@ -142,12 +147,15 @@ impl Lead<'_> {
                 now.wrapping_sub(before) >= open
             })?;
             // Nothing else is published, so the latest delivery of all is this update's last.
-            let (_, _, delivery) = self.account(false)?;
+            let (_, _, delivery) = self.add_up(false)?;
             if done.outcome != Outcome::Done {
                 break;
             }
             let last_ns = delivery.quantiles().max_ns;
-            self.measured.time_to_last.record_between(0, last_ns);
+            self.notebook
+                .measured
+                .time_to_last
+                .record_between(0, last_ns);
             times_us.push(last_ns as f64 / 1000.0);
             if number + 1 < publishes {
                 done.outcome = self.rest(pause)?;
@@ -156,7 +164,7 @@ impl Lead<'_> {
                 break;
             }
         }
-        done.outcome = worse(done.outcome, self.quiet()?);
+        done.outcome = done.outcome.and(self.quiet()?);
         done.detail.times_to_last_us = Some(times_us);
         Ok(done)
     }
@@ -174,8 +182,8 @@ impl Lead<'_> {
         else {
             return Ok(Done::plain(Outcome::Done));
         };
-        let (batch, topics) = self.script.batch(prefix)?;
-        let first_topic = self.plan().batches[batch].first_topic;
+        let (batch, topics) = self.notebook.script.batch(prefix)?;
+        let first_topic = self.plan.batches[batch].first_topic;
         let load = self.load(
             first_topic,
             count.unwrap_or(topics),
@@ -199,16 +207,16 @@ impl Lead<'_> {
         done.detail.rate_per_s = Some(per_s);
         self.publish(during(&load, per_s, *duration))?;
         done.outcome = self.rest(*duration)?;
-        let usage = self.watch.usage();
+        let usage = self.notebook.watch.usage();
         done.detail.server_cpu_cores =
             usage.map(|usage| (usage.cpu_user_s + usage.cpu_system_s) / duration.as_secs_f64());
-        done.outcome = worse(done.outcome, self.quiet()?);
+        done.outcome = done.outcome.and(self.quiet()?);
         Ok(done)
     }
 
     /// How many subscribers an update has on average, every topic of the batch being as likely.
     fn fan_out(&self, batch: usize, topics: u32) -> f64 {
-        let each = self.plan().batches[batch].count as f64;
+        let each = self.plan.batches[batch].count as f64;
         self.crew.figures().open() as f64 * each / f64::from(topics)
     }
 
@@ -218,10 +226,10 @@ impl Lead<'_> {
         duration: Duration,
         aside: &Aside,
     ) -> anyhow::Result<Done> {
-        let per_s = f64::from(self.plan().connections) * percent_per_s / 100.0;
+        let per_s = f64::from(self.plan.connections) * percent_per_s / 100.0;
         let at_most = duration + CHURN_GRACE;
         self.publish_aside(aside, at_most)?;
-        let pace = self.pace(per_s, None);
+        let pace = self.pace(per_s);
         let end_ns = pace.start_ns + duration.as_nanos() as u64;
         self.order(&Order::Churn { pace, end_ns })?;
         let patience = Patience {
@@ -229,22 +237,22 @@ impl Lead<'_> {
             ..self.while_moving(per_s)
         };
         let outcome = self.wait_settled(patience)?;
-        Ok(Done::plain(worse(outcome, self.quiet()?)))
+        Ok(Done::plain(outcome.and(self.quiet()?)))
     }
 
     fn storm(&mut self, percent: f64, timeout: Duration, aside: &Aside) -> anyhow::Result<Done> {
         self.publish_aside(aside, timeout)?;
-        let pace = self.pace(0.0, None);
+        let pace = self.pace(0.0);
         self.order(&Order::Storm { pace, percent })?;
         let outcome = self.wait_settled(Patience::at_most(timeout))?;
-        Ok(Done::plain(worse(outcome, self.quiet()?)))
+        Ok(Done::plain(outcome.and(self.quiet()?)))
     }
 
     fn publish_aside(&mut self, aside: &Aside, at_most: Duration) -> anyhow::Result<()> {
         if aside.per_s == 0.0 {
             return Ok(());
         }
-        let topic = self.script.common_topic(aside.topic.as_deref())?;
+        let topic = self.notebook.script.common_topic(aside.topic.as_deref())?;
         self.publish(self.load(topic, 1, None, aside.per_s, at_most, aside.payload_bytes))
     }
 

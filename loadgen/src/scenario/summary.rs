@@ -9,13 +9,9 @@ use crate::plan::Host;
 use crate::report::Verdict;
 use crate::report::human::{bytes, count, time};
 use crate::verify::Totals;
-use anyhow::Context as _;
 use serde::Serialize;
 use std::collections::BTreeMap;
 use std::fmt::{self, Display, Formatter};
-use std::fs::File;
-use std::io::{BufWriter, Write as _};
-use std::path::Path;
 
 /// The whole summary.
 #[derive(Debug, Serialize)]
@@ -174,15 +170,7 @@ impl Percentiles {
 impl PhaseSummary {
     /// What is wrong with it, a sentence each.
     pub(super) fn failures(&self) -> Vec<String> {
-        let how = match self.outcome {
-            Outcome::Done | Outcome::Interrupted => None,
-            Outcome::Stalled => Some("stalled"),
-            Outcome::TimedOut => Some("ran out of time"),
-        };
-        let mut failures: Vec<String> = how
-            .map(|how| format!("the {} phase {how}", self.name))
-            .into_iter()
-            .collect();
+        let mut failures = Vec::from_iter(self.outcome.failure(&self.name));
         if self.lost_subscriptions > 0 && self.outcome != Outcome::Interrupted {
             failures.push(format!(
                 "{} subscriptions are missing after the {} phase",
@@ -190,19 +178,6 @@ impl PhaseSummary {
             ));
         }
         failures
-    }
-}
-
-impl Summary {
-    /// Writes it as JSON.
-    pub fn write_json(&self, path: &Path) -> anyhow::Result<()> {
-        let write = || -> anyhow::Result<()> {
-            let mut file = BufWriter::new(File::create(path)?);
-            serde_json::to_writer_pretty(&mut file, self)?;
-            file.write_all(b"\n")?;
-            Ok(file.flush()?)
-        };
-        write().with_context(|| path.display().to_string())
     }
 }
 
@@ -214,20 +189,11 @@ impl Display for Summary {
             "phase", "time", "open", "deliveries", "p50", "p99", "srv cpu", "srv rss"
         )?;
         self.phases.iter().try_for_each(|phase| phase.row(f))?;
-        for example in &self.verdict.examples {
-            writeln!(f, "  e.g. {example}")?;
-        }
-        for failure in &self.verdict.failures {
-            writeln!(f, "FAILED: {failure}")?;
-        }
+        self.verdict.reasons(f)?;
         if self.interrupted {
             writeln!(f, "interrupted: the figures are of the part that was run")?;
         }
-        let word = if self.verdict.passed {
-            "verified"
-        } else {
-            "not verified"
-        };
+        let word = self.verdict.word();
         let Totals {
             delivered,
             lost,
