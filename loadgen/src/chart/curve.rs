@@ -1,6 +1,7 @@
 //! curve.svg: connections held and the server's memory against time, and the rate of handshakes
 //! against connections held.
 
+use super::frame::{framed, legend, line_key};
 use super::{Area, COLOURS, FONT, LABEL, bytes_label, count_label, told};
 use anyhow::Context as _;
 use plotters::prelude::*;
@@ -46,14 +47,7 @@ fn held(area: &Area<'_>, points: &[Point]) -> anyhow::Result<()> {
     let end = points.iter().map(|point| point.t_s).fold(0.1, f64::max);
     let open = top(points.iter().map(|point| point.open));
     let rss = top(points.iter().map(|point| point.rss_bytes));
-    let mut chart = ChartBuilder::on(area)
-        .caption(
-            "Connections held and memory of the server over time",
-            (FONT, 22),
-        )
-        .margin(16)
-        .x_label_area_size(44)
-        .y_label_area_size(80)
+    let mut chart = framed(area, "Connections held and memory of the server over time")
         .right_y_label_area_size(90)
         .build_cartesian_2d(0.0..end, 0.0..open)
         .map_err(told)?
@@ -75,29 +69,19 @@ fn held(area: &Area<'_>, points: &[Point]) -> anyhow::Result<()> {
         .y_label_formatter(&bytes_label)
         .draw()
         .map_err(told)?;
-    let key = |colour: RGBColor| {
-        move |(x, y)| PathElement::new([(x, y), (x + 18, y)], colour.stroke_width(2))
-    };
     let open = points.iter().map(|point| (point.t_s, point.open));
     chart
         .draw_series(LineSeries::new(open, COLOURS[0].stroke_width(2)))
         .map_err(told)?
         .label("connections held")
-        .legend(key(COLOURS[0]));
+        .legend(line_key(COLOURS[0]));
     let rss = points.iter().map(|point| (point.t_s, point.rss_bytes));
     chart
         .draw_secondary_series(LineSeries::new(rss, COLOURS[1].stroke_width(2)))
         .map_err(told)?
         .label("server memory (right)")
-        .legend(key(COLOURS[1]));
-    chart
-        .configure_series_labels()
-        .label_font((FONT, LABEL))
-        .position(SeriesLabelPosition::LowerRight)
-        .background_style(WHITE.mix(0.9))
-        .border_style(BLACK)
-        .draw()
-        .map_err(told)
+        .legend(line_key(COLOURS[1]));
+    legend(&mut chart, SeriesLabelPosition::LowerRight)
 }
 
 /// Up to where the population was complete for the first time.
@@ -106,11 +90,7 @@ fn rate(area: &Area<'_>, points: &[Point]) -> anyhow::Result<()> {
     let full = points.iter().position(|point| point.open >= most);
     let rising = &points[..full.map_or(points.len(), |at| at + 1)];
     let per_s = top(rising.iter().map(|point| point.per_s));
-    let mut chart = ChartBuilder::on(area)
-        .caption("Rate of handshakes against connections held", (FONT, 22))
-        .margin(16)
-        .x_label_area_size(44)
-        .y_label_area_size(80)
+    let mut chart = framed(area, "Rate of handshakes against connections held")
         .right_y_label_area_size(90)
         .build_cartesian_2d(0.0..most, 0.0..per_s)
         .map_err(told)?;

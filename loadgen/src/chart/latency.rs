@@ -1,6 +1,7 @@
 //! latency.svg: percentiles of delivery by phase on a logarithmic scale. time-to-last.svg: how long
 //! each update of a broadcast took to reach the last subscriber.
 
+use super::frame::{bar_key, framed, legend};
 use super::{Area, COLOURS, FONT, LABEL, SIZE, name_phases, time_label, told};
 use plotters::prelude::*;
 use serde_json::Value;
@@ -33,11 +34,7 @@ pub(super) fn draw(area: &Area<'_>, phases: &[Value]) -> anyhow::Result<bool> {
     let floor = 10_f64.powf(least.fold(f64::MAX, f64::min).log10().floor());
     let ceiling = 10_f64.powf(most.fold(floor * 10.0, f64::max).log10().ceil());
     let end = names.len() as f64 * 1.15;
-    let mut chart = ChartBuilder::on(area)
-        .caption("Latency of delivery by phase (logarithmic)", (FONT, 22))
-        .margin(16)
-        .x_label_area_size(44)
-        .y_label_area_size(80)
+    let mut chart = framed(area, "Latency of delivery by phase (logarithmic)")
         .build_cartesian_2d(0.0..end, (floor..ceiling).log_scale())
         .map_err(told)?;
     chart
@@ -61,18 +58,9 @@ pub(super) fn draw(area: &Area<'_>, phases: &[Value]) -> anyhow::Result<bool> {
             .draw_series(bars)
             .map_err(told)?
             .label(label)
-            .legend(move |(x, y)| {
-                Rectangle::new([(x, y - 5), (x + 12, y + 5)], COLOURS[place].filled())
-            });
+            .legend(bar_key(COLOURS[place]));
     }
-    chart
-        .configure_series_labels()
-        .label_font((FONT, LABEL))
-        .position(SeriesLabelPosition::UpperRight)
-        .background_style(WHITE.mix(0.9))
-        .border_style(BLACK)
-        .draw()
-        .map_err(told)?;
+    legend(&mut chart, SeriesLabelPosition::UpperRight)?;
     let pixels = chart.plotting_area().get_pixel_range().0;
     name_phases(area, &names, end, pixels, SIZE.1 as i32 - 52)?;
     Ok(true)
@@ -92,14 +80,7 @@ pub(super) fn draw_times_to_last(area: &Area<'_>, phases: &[Value]) -> anyhow::R
     };
     let all = series.iter().flat_map(|(_, times)| times).copied();
     let most = all.fold(1.0, f64::max) * 1.1;
-    let mut chart = ChartBuilder::on(area)
-        .caption(
-            "Time until an update has reached the last subscriber",
-            (FONT, 22),
-        )
-        .margin(16)
-        .x_label_area_size(44)
-        .y_label_area_size(80)
+    let mut chart = framed(area, "Time until an update has reached the last subscriber")
         .build_cartesian_2d(0.5..longest as f64 * 1.2 + 0.5, 0.0..most)
         .map_err(told)?;
     chart
@@ -124,15 +105,8 @@ pub(super) fn draw_times_to_last(area: &Area<'_>, phases: &[Value]) -> anyhow::R
             .draw_series(bars)
             .map_err(told)?
             .label(*name)
-            .legend(move |(x, y)| Rectangle::new([(x, y - 5), (x + 12, y + 5)], colour.filled()));
+            .legend(bar_key(colour));
     }
-    chart
-        .configure_series_labels()
-        .label_font((FONT, LABEL))
-        .position(SeriesLabelPosition::UpperRight)
-        .background_style(WHITE.mix(0.9))
-        .border_style(BLACK)
-        .draw()
-        .map_err(told)?;
+    legend(&mut chart, SeriesLabelPosition::UpperRight)?;
     Ok(true)
 }

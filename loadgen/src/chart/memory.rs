@@ -1,6 +1,7 @@
 //! memory.svg: bytes a connection by owner, stacked, one bar a phase: what the server accounts for,
 //! the rest of its resident memory, and the kernel's part.
 
+use super::frame::{bar_key, framed, legend};
 use super::{Area, COLOURS, FONT, LABEL, SIZE, bytes_label, name_phases, told};
 use plotters::prelude::*;
 use serde_json::Value;
@@ -54,11 +55,7 @@ pub(super) fn draw(area: &Area<'_>, phases: &[Value]) -> anyhow::Result<bool> {
         return Ok(false);
     }
     let end = names.len() as f64 * 1.4;
-    let mut chart = ChartBuilder::on(area)
-        .caption("Memory a connection by owner", (FONT, 22))
-        .margin(16)
-        .x_label_area_size(44)
-        .y_label_area_size(80)
+    let mut chart = framed(area, "Memory a connection by owner")
         .build_cartesian_2d(0.0..end, 0.0..most)
         .map_err(told)?;
     chart
@@ -83,18 +80,9 @@ pub(super) fn draw(area: &Area<'_>, phases: &[Value]) -> anyhow::Result<bool> {
             .draw_series(bars)
             .map_err(told)?
             .label(label)
-            .legend(move |(x, y)| {
-                Rectangle::new([(x, y - 5), (x + 12, y + 5)], COLOURS[place].filled())
-            });
+            .legend(bar_key(COLOURS[place]));
     }
-    chart
-        .configure_series_labels()
-        .label_font((FONT, LABEL))
-        .position(SeriesLabelPosition::UpperRight)
-        .background_style(WHITE.mix(0.9))
-        .border_style(BLACK)
-        .draw()
-        .map_err(told)?;
+    legend(&mut chart, SeriesLabelPosition::UpperRight)?;
     let pixels = chart.plotting_area().get_pixel_range().0;
     name_phases(area, &names, end, pixels, SIZE.1 as i32 - 52)?;
     Ok(true)

@@ -3,6 +3,7 @@
 
 mod compare;
 mod curve;
+mod frame;
 mod latency;
 mod memory;
 mod readers;

@@ -1,6 +1,7 @@
 //! waiting.svg: the server's resident memory over time in the measurements in which updates waited
 //! without their payload.
 
+use super::frame::{framed, legend, line_key};
 use super::{Area, COLOURS, FONT, LABEL, bytes_label, told};
 use plotters::prelude::*;
 use serde_json::Value;
@@ -16,11 +17,7 @@ pub(super) fn draw(area: &Area<'_>, phases: &[Value]) -> anyhow::Result<bool> {
     let points = || lines.iter().flat_map(|(_, points)| points);
     let end = points().map(|point| point.0).fold(0.1, f64::max);
     let most = points().map(|point| point.1).fold(1.0, f64::max) * 1.1;
-    let mut chart = ChartBuilder::on(area)
-        .caption("Memory of the server while clients stall", (FONT, 22))
-        .margin(16)
-        .x_label_area_size(44)
-        .y_label_area_size(80)
+    let mut chart = framed(area, "Memory of the server while clients stall")
         .build_cartesian_2d(0.0..end, 0.0..most)
         .map_err(told)?;
     chart
@@ -41,16 +38,9 @@ pub(super) fn draw(area: &Area<'_>, phases: &[Value]) -> anyhow::Result<bool> {
             ))
             .map_err(told)?
             .label(name.as_str())
-            .legend(move |(x, y)| PathElement::new([(x, y), (x + 18, y)], colour.stroke_width(2)));
+            .legend(line_key(colour));
     }
-    chart
-        .configure_series_labels()
-        .label_font((FONT, LABEL))
-        .position(SeriesLabelPosition::LowerRight)
-        .background_style(WHITE.mix(0.9))
-        .border_style(BLACK)
-        .draw()
-        .map_err(told)?;
+    legend(&mut chart, SeriesLabelPosition::LowerRight)?;
     Ok(true)
 }
 
