@@ -14,25 +14,24 @@ def judge(figure, runs: dict[str, list[dict]]) -> dict:
 
 
 def stalled(runs: dict[str, list[dict]]) -> dict:
-    """Memory for one more stalled client: by the resident set, which wavers with the load as well, and by the server's own
-    account, which is exact and taken at its worst."""
-    many, few = runs["many"][0], runs["few"][0]
-    clients = many["report"]["connections"]["asked"] - few["report"]["connections"]["asked"]
-    under_load, few_under_load = _under_load(many["looks"]), _under_load(few["looks"])
-    resident = (_usual(under_load, "rss_bytes") - _usual(few_under_load, "rss_bytes")) / clients
-    grown = under_load[-1]["rss_bytes"] - under_load[0]["rss_bytes"]
-    accounted = {part: _most(under_load, part) / many["report"]["connections"]["asked"] for part in OWN_PARTS}
+    """Memory for one more stalled client: by the resident set, between a thousand and a hundred, and by the server's own
+    account, which is exact, under the full load and at its worst."""
+    many, thousand, hundred = (runs[name][0] for name in ("many", "thousand", "hundred"))
+    clients = _asked(thousand) - _asked(hundred)
+
+    def each(field: str) -> float:
+        return (_usual(_under_load(thousand["looks"]), field) - _usual(_under_load(hundred["looks"]), field)) / clients
+
+    resident, kernel = each("rss_bytes"), each("tcp_buffer_bytes")
+    accounted = {part: _most(_under_load(many["looks"]), part) / _asked(many) for part in OWN_PARTS}
     woken = many["report"]["readers"]["woken"]
     subscriptions = many["report"]["subscriptions"]["per_connection"]
     published_per_s = _published_per_s(many["report"])
-    kernel = (_usual(under_load, "tcp_buffer_bytes") - _usual(few_under_load, "tcp_buffer_bytes")) / clients
-    worst = max(resident, sum(accounted.values()))
     receipts = many["report"]["readers"]["classes"]["stalled"]
     return {
-        "met": worst <= STALLED_BYTES_MAX and woken["newest_max"] <= subscriptions
-               and woken["clients"] == many["report"]["connections"]["asked"],
+        "met": max(resident, sum(accounted.values())) <= STALLED_BYTES_MAX and woken["newest_max"] <= subscriptions
+               and woken["clients"] == _asked(many),
         "resident_bytes_each": resident,
-        "resident_bytes_grown": grown,
         "accounted_bytes_each": sum(accounted.values()),
         "accounted_parts_each": accounted,
         "kernel_tcp_buffer_bytes_each": kernel,
@@ -41,10 +40,11 @@ def stalled(runs: dict[str, list[dict]]) -> dict:
         "woken": woken,
         "receipts": {name: receipts[name] for name in ("published", "delivered", "skipped", "gaps", "lost")},
         "line": (
-            f"{resident:,.0f} B resident for each ({sum(accounted.values()):,.0f} B by the server's own account), {grown:,.0f} B more at the end than "
-            f"at the beginning for all together, and {kernel:,.0f} B of socket buffers in the kernel, both ends; {published_per_s:,.0f} updates/s; on waking "
+            f"{resident:,.0f} B resident for each, {sum(accounted.values()):,.0f} B by the server's own account, and "
+            f"{kernel:,.0f} B of socket buffers in the kernel, both ends; {published_per_s:,.0f} updates/s; on waking "
             f"at most {woken['newest_max']} newest values, {woken['older_max']} that the kernel had held, none of them "
-            f"published later than {woken['older_published_after_ns'] / 1e6:.1f} ms after the stall began"
+            f"published later than {woken['older_published_after_ns'] / 1e6:.1f} ms after the stall began; "
+            f"{receipts['published']:,} published = {receipts['delivered']:,} delivered + {receipts['skipped']:,} skipped"
         ),
     }
 
@@ -111,6 +111,10 @@ def _usual(looks: list[dict], field: str) -> float:
 
 def _most(looks: list[dict], field: str) -> float:
     return max((look[field] for look in looks), default=0)
+
+
+def _asked(run: dict) -> int:
+    return run["report"]["connections"]["asked"]
 
 
 def _published_per_s(report: dict) -> float:

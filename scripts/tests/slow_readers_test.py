@@ -57,15 +57,17 @@ class Definitions(unittest.TestCase):
 
 class Judging(unittest.TestCase):
     def stalled(self, rss: int, mark_bytes: int = 0, **woken: object) -> dict:
-        many = run(200, looks=[look(0, 9_999_999), look(1, rss, 20_000, mark_bytes)])
+        many = run(200, looks=[look(0, 9_999_999), look(1, 9_999_999, 20_000, mark_bytes)])
         many["report"]["readers"]["woken"].update(woken)
-        return judging.stalled({"many": [many], "few": [run(1, looks=[look(1, 8_000_000, 100)])]})
+        few = run(100, looks=[look(1, 8_000_000, 100)])
+        return judging.stalled({"many": [many], "thousand": [run(1000, looks=[look(0, 0), look(1, rss, 9)])], "hundred": [few]})
 
-    def test_memory_is_the_difference_to_few_clients_and_looks_before_the_stall_do_not_count(self) -> None:
-        result = self.stalled(8_000_000 + 199 * 15_000)
+    def test_memory_is_the_difference_by_clients_and_looks_before_the_stall_do_not_count(self) -> None:
+        result = self.stalled(8_000_000 + 900 * 15_000)
         self.assertEqual((True, 15_000), (result["met"], result["resident_bytes_each"]))
-        self.assertFalse(self.stalled(8_000_000 + 199 * 17_000)["met"])
+        self.assertFalse(self.stalled(8_000_000 + 900 * 17_000)["met"])
         # The server's own account counts as well.
+        self.assertTrue(self.stalled(8_000_000, mark_bytes=200 * 15_000)["met"])
         self.assertFalse(self.stalled(8_000_000, mark_bytes=200 * 17_000)["met"])
 
     def test_whoever_wakes_up_gets_no_more_than_the_newest_of_each_topic_and_everybody_wakes_up(self) -> None:
