@@ -15,6 +15,7 @@
 //! | [`command`] | a client's text message into a command |
 //! | [`event`] | what the server says into JSON text, and back for clients |
 //! | [`binary`] | the same of data, skips and gaps as binary records, and back |
+//! | [`sse`] | the same text as Server-Sent Events, and the positions in their ids |
 //! | [`topic`], [`code`] | names of topics and filters; the protocol's error codes |
 
 #![forbid(unsafe_code)]
@@ -31,5 +32,6 @@ mod json;
 pub mod mask;
 mod message;
 pub mod reader;
+pub mod sse;
 pub mod topic;
 mod utf8;

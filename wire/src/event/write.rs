@@ -85,6 +85,14 @@ pub fn put_retry_error(
     end(out);
 }
 
+/// Appends `{"type":"closed",…}`: what a stream of events ends with where a WebSocket is closed with a code.
+pub fn put_closed(out: &mut Vec<u8>, code: u16, message: &str) {
+    begin(out, "closed");
+    unsigned(out, "code", u64::from(code));
+    string(out, "message", message);
+    end(out);
+}
+
 /// Appends `{"type":"heartbeat","time":…}`.
 pub fn put_heartbeat(out: &mut Vec<u8>, time_us: i64) {
     begin(out, "heartbeat");

@@ -1,7 +1,7 @@
 //! The opening handshake (RFC 6455, section 4) and as much of HTTP/1.1 as goes with it.
 //!
-//! For a server: [`parse_request`] reads any request's head, [`Request::upgrade`] judges whether it
-//! asks for a WebSocket as it must, and [`put_switching`] or [`put_response`] answer it. For a
+//! For a server: [`parse_request`] reads any request's head, [`BodyReader`] its body, [`Request::upgrade`] judges whether it
+//! asks for a WebSocket as it must, and [`put_switching`] or [`put_response_head`] answer it. For a
 //! client: [`put_upgrade_request`] asks and [`parse_response`] judges the answer.
 //!
 //! Heads are read strictly, because a server may stand behind a proxy that reads them differently:
@@ -9,11 +9,16 @@
 //! ends stands twice.
 
 mod accept;
+mod body;
 mod client;
 mod http;
 mod server;
 
 pub use accept::{ACCEPT_BYTES, accept_value};
+pub use body::{BodyError, BodyReader, Framing};
 pub use client::{Accepted, ResponseError, new_key, parse_response, put_upgrade_request};
 pub use http::{HEADERS_MAX, HeadLimits, Headers, Request, RequestError, parse_request};
-pub use server::{Upgrade, UpgradeError, put_response, put_switching, reason_phrase};
+pub use server::{
+    ResponseHead, Upgrade, UpgradeError, put_continue, put_response, put_response_head,
+    put_switching, reason_phrase,
+};

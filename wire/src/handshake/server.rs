@@ -121,9 +121,56 @@ pub fn put_switching(out: &mut Vec<u8>, key: &str, protocol: Option<&str>) {
     out.extend_from_slice(b"\r\n");
 }
 
-/// Appends a whole response after which the connection is closed, with `extra` headers beside those
-/// about the body. A 405 says by itself that GET is allowed, a 426 that a WebSocket of version 13
-/// is wanted.
+/// The head of a response.
+#[derive(Clone, Copy, Debug)]
+pub struct ResponseHead<'a> {
+    /// The status.
+    pub status: u16,
+    /// Headers beside those below, in their order.
+    pub extra: &'a [(&'a str, &'a str)],
+    /// The body's type; `None` where there is no body.
+    pub content_type: Option<&'a str>,
+    /// Bytes of body; `None`: it ends with the connection, or there can be none (1xx, 204, 304).
+    pub content_length: Option<usize>,
+    /// Whether the connection goes on behind it. It is what HTTP/1.1 takes for granted, and said to nobody.
+    pub keep_alive: bool,
+}
+
+/// Appends a response's head. A 405 without an `Allow` of its own says that GET is allowed, a 426 that a WebSocket of
+/// version 13 is wanted.
+pub fn put_response_head(out: &mut Vec<u8>, head: &ResponseHead<'_>) {
+    let status = head.status;
+    put_line(out, &format!("HTTP/1.1 {status} {}", reason_phrase(status)));
+    // 426 must say what to upgrade to, and `Upgrade` must be listed by `Connection` (RFC 9110,
+    // section 7.8).
+    match (head.keep_alive, status) {
+        (false, 426) => put_header_line(out, "Connection", "close, Upgrade"),
+        (true, 426) => put_header_line(out, "Connection", "Upgrade"),
+        (false, _) => put_header_line(out, "Connection", "close"),
+        (true, _) => {}
+    }
+    let has_allow = || head.extra.iter().any(|(name, _)| *name == "Allow");
+    match status {
+        405 if !has_allow() => put_header_line(out, "Allow", "GET"),
+        426 => {
+            put_header_line(out, "Upgrade", "websocket");
+            put_header_line(out, "Sec-WebSocket-Version", VERSION);
+        }
+        _ => {}
+    }
+    for (name, value) in head.extra {
+        put_header_line(out, name, value);
+    }
+    if let Some(content_type) = head.content_type {
+        put_header_line(out, "Content-Type", content_type);
+    }
+    if let Some(bytes) = head.content_length {
+        put_header_line(out, "Content-Length", &bytes.to_string());
+    }
+    out.extend_from_slice(b"\r\n");
+}
+
+/// Appends a whole response after which the connection is closed.
 pub fn put_response(
     out: &mut Vec<u8>,
     status: u16,
@@ -131,30 +178,22 @@ pub fn put_response(
     content_type: &str,
     body: &[u8],
 ) {
-    put_line(out, &format!("HTTP/1.1 {status} {}", reason_phrase(status)));
-    // 426 must say what to upgrade to, and `Upgrade` must be listed by `Connection` (RFC 9110,
-    // section 7.8).
-    let connection = if status == 426 {
-        "close, Upgrade"
-    } else {
-        "close"
-    };
-    put_header_line(out, "Connection", connection);
-    match status {
-        405 => put_header_line(out, "Allow", "GET"),
-        426 => {
-            put_header_line(out, "Upgrade", "websocket");
-            put_header_line(out, "Sec-WebSocket-Version", VERSION);
-        }
-        _ => {}
-    }
-    for (name, value) in extra {
-        put_header_line(out, name, value);
-    }
-    put_header_line(out, "Content-Type", content_type);
-    put_header_line(out, "Content-Length", &body.len().to_string());
-    out.extend_from_slice(b"\r\n");
+    put_response_head(
+        out,
+        &ResponseHead {
+            status,
+            extra,
+            content_type: Some(content_type),
+            content_length: Some(body.len()),
+            keep_alive: false,
+        },
+    );
     out.extend_from_slice(body);
+}
+
+/// Appends the interim answer to `Expect: 100-continue`.
+pub fn put_continue(out: &mut Vec<u8>) {
+    out.extend_from_slice(b"HTTP/1.1 100 Continue\r\n\r\n");
 }
 
 pub(super) fn put_header_line(out: &mut Vec<u8>, name: &str, value: &str) {
@@ -176,6 +215,7 @@ pub fn reason_phrase(status: u16) -> &'static str {
         200 => "OK",
         202 => "Accepted",
         204 => "No Content",
+        206 => "Partial Content",
         304 => "Not Modified",
         400 => "Bad Request",
         401 => "Unauthorized",
@@ -187,6 +227,8 @@ pub fn reason_phrase(status: u16) -> &'static str {
         413 => "Content Too Large",
         414 => "URI Too Long",
         415 => "Unsupported Media Type",
+        416 => "Range Not Satisfiable",
+        417 => "Expectation Failed",
         426 => "Upgrade Required",
         429 => "Too Many Requests",
         431 => "Request Header Fields Too Large",
