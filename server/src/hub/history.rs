@@ -245,7 +245,7 @@ mod tests {
 
     fn update(seq: u64, ts_us: i64, bytes: usize) -> Arc<Update> {
         let payload = Payload::new(Form::Json, "1".repeat(bytes).as_bytes());
-        Arc::new(Update::new("t".into(), 1, seq, ts_us, payload))
+        Arc::new(Update::new("t".into(), "e".into(), 1, seq, ts_us, payload))
     }
 
     fn seqs(archive: &Archive, past: &Past) -> Vec<u64> {

@@ -62,6 +62,26 @@ pub struct Most {
 /// What was published since: everything up to where the stream stands, or why not all of it can be had.
 pub type Missed = Result<Vec<Arc<Update>>, GapWhy>;
 
+/// What is kept of a topic, or a part of it.
+#[derive(Debug)]
+pub struct Page {
+    /// Where the topic stands.
+    pub seq: u64,
+    /// The oldest seq that is kept; one more than `seq` where nothing is.
+    pub oldest: u64,
+    /// What was asked for, oldest first, without a hole.
+    pub updates: Vec<Arc<Update>>,
+}
+
+/// What one shard knows of the topics that a filter covers.
+#[derive(Debug)]
+pub struct Listing {
+    /// Topics with a value that it owns, and where they stand.
+    pub owned: Vec<(Arc<str>, u64)>,
+    /// Topics that it listens to, and how many of its subscriptions bring each.
+    pub listened: Vec<(Arc<str>, u64)>,
+}
+
 /// To the owner of a topic.
 #[derive(Debug)]
 pub enum Request {
@@ -128,6 +148,24 @@ pub enum Request {
         /// Whom to tell.
         answer: Ticket,
     },
+    /// Send what is kept of what was published since, oldest first.
+    History {
+        /// The topic.
+        topic: Arc<str>,
+        /// Nothing up to this seq is wanted.
+        since: u64,
+        /// No more is sent.
+        most: Most,
+        /// Whom to tell.
+        answer: Ticket,
+    },
+    /// Tell of the topics that a filter covers; about no single topic. To every shard.
+    Topics {
+        /// The filter.
+        filter: Arc<str>,
+        /// Whom to tell.
+        answer: Ticket,
+    },
     /// Tell what this shard holds; about no topic.
     Census {
         /// Whom to tell.
@@ -152,8 +190,12 @@ impl Request {
             | Request::Fade { topic, .. }
             | Request::Publish { topic, .. }
             | Request::Recover { topic, .. }
+            | Request::History { topic, .. }
             | Request::Check { topic, .. } => topic,
-            Request::Census { .. } | Request::Watch { .. } | Request::Unwatch { .. } => "",
+            Request::Census { .. }
+            | Request::Topics { .. }
+            | Request::Watch { .. }
+            | Request::Unwatch { .. } => "",
         }
     }
 }
@@ -209,6 +251,20 @@ pub enum Delivery {
         /// The value.
         update: Arc<Update>,
     },
+    /// What is kept of a topic.
+    History {
+        /// Who asked.
+        ticket: Ticket,
+        /// The answer.
+        page: Box<Page>,
+    },
+    /// What a shard knows of the topics that a filter covers.
+    Topics {
+        /// Who asked.
+        ticket: Ticket,
+        /// Its part.
+        listing: Box<Listing>,
+    },
     /// What a shard holds.
     Census {
         /// Its part.
@@ -263,6 +319,11 @@ impl Letter for Delivery {
             Delivery::Recovered {
                 missed: Ok(missed), ..
             } => missed.iter().map(|update| update.payload_bytes()).sum(),
+            Delivery::History { page, .. } => page
+                .updates
+                .iter()
+                .map(|update| update.payload_bytes())
+                .sum(),
             _ => 0,
         };
         1 + bytes / BYTES_A_LETTER

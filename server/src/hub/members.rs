@@ -1,4 +1,5 @@
-//! Who gets what comes from a topic or by a filter: one flat column of members for each variant.
+//! Who gets what comes from a topic or by a filter: one flat column of members for each variant. Most topics have members of
+//! one or two of them; the columns of the others are made when they are needed.
 
 use super::subs::{MemberId, SubId};
 use super::update::{VARIANTS, Variant};
@@ -42,39 +43,64 @@ impl Member {
 /// A column has room for so many more when it grows, at least.
 const MEMBERS_MIN: usize = 4;
 
+/// Variants whose columns every topic has, the first ones.
+const USUAL: usize = 2;
+
+type Column = Vec<Member>;
+
 /// The members of one topic or filter.
 #[derive(Debug, Default)]
-pub struct Members([Vec<Member>; VARIANTS]);
+pub struct Members {
+    usual: [Column; USUAL],
+    rare: Option<Box<[Column; VARIANTS - USUAL]>>,
+}
 
 impl Members {
     /// Those that get `variant`.
     #[must_use]
     pub fn of(&self, variant: Variant) -> &[Member] {
-        &self.0[variant as usize]
+        match (variant as usize).checked_sub(USUAL) {
+            None => &self.usual[variant as usize],
+            Some(place) => self.rare.as_ref().map_or(&[], |rare| &rare[place]),
+        }
+    }
+
+    fn column_mut(&mut self, variant: Variant) -> &mut Column {
+        match (variant as usize).checked_sub(USUAL) {
+            None => &mut self.usual[variant as usize],
+            Some(place) => &mut self.rare.get_or_insert_default()[place],
+        }
+    }
+
+    fn columns(&self) -> impl Iterator<Item = &Column> {
+        let rare = self.rare.iter().flat_map(|rare| rare.iter());
+        self.usual.iter().chain(rare)
     }
 
     /// How many there are, of all variants.
     #[must_use]
     pub fn len(&self) -> usize {
-        self.0.iter().map(Vec::len).sum()
+        self.columns().map(Vec::len).sum()
     }
 
     /// Whether there is none.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.0.iter().all(Vec::is_empty)
+        self.columns().all(Vec::is_empty)
     }
 
     pub(super) fn count_into(&self, ledger: &mut Ledger) {
         let used = self.len();
-        let held: usize = self.0.iter().map(Vec::capacity).sum();
+        let held: usize = self.columns().map(Vec::capacity).sum();
+        let rare = self.rare.as_ref().map_or(0, |rare| size_of_val(&**rare));
+        ledger.topic_bytes += rare as u64;
         ledger.subscription_bytes += (used * size_of::<Member>()) as u64;
         ledger.spare_bytes += ((held - used) * size_of::<Member>()) as u64;
     }
 
     /// Adds a member and returns its place in the column.
     pub(super) fn add(&mut self, variant: Variant, member: Member) -> u32 {
-        let column = &mut self.0[variant as usize];
+        let column = self.column_mut(variant);
         if column.len() == column.capacity() {
             // By an eighth: doubled, as a vector grows by itself, columns are a third air on average, which with ten topics a
             // connection is more than its record takes.
@@ -86,7 +112,7 @@ impl Members {
 
     /// Removes the member at `slot`; returns the subscription that took its place, if one had to move.
     pub(super) fn remove(&mut self, variant: Variant, slot: u32, sub: SubId) -> Option<SubId> {
-        let column = &mut self.0[variant as usize];
+        let column = self.column_mut(variant);
         let gone = column.swap_remove(slot as usize);
         debug_assert_eq!(
             gone.sub(),
@@ -97,7 +123,13 @@ impl Members {
         if column.capacity() > 64 && column.len() * 4 < column.capacity() {
             column.shrink_to(column.len() * 2);
         }
-        column.get(slot as usize).map(|moved| moved.sub())
+        let moved = column.get(slot as usize).map(|moved| moved.sub());
+        if let Some(rare) = &self.rare
+            && rare.iter().all(Vec::is_empty)
+        {
+            self.rare = None;
+        }
+        moved
     }
 
     pub(super) fn set_special(
@@ -107,7 +139,7 @@ impl Members {
         sub: SubId,
         is_special: bool,
     ) {
-        let entry = &mut self.0[variant as usize][slot as usize];
+        let entry = &mut self.column_mut(variant)[slot as usize];
         debug_assert_eq!(entry.sub(), sub, "the back-pointer names the member");
         *entry = Member::new(entry.member, sub, is_special);
     }

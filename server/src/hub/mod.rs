@@ -29,8 +29,9 @@ pub(crate) mod witness;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
 
+use fanfare_wire::topic;
 use filters::Filters;
-use mail::{Outgoing, Request, ShardId, TopicRef};
+use mail::{Listing, Outgoing, Request, ShardId, TopicRef};
 use owner::Owner;
 use policy::{Policies, SubOptions};
 use subs::{MemberId, Source, SubId, SubList, Subs};
@@ -251,6 +252,26 @@ impl Hub {
     pub fn unsubscribe_all(&mut self, list: &mut SubList) {
         while let Some(sub) = list.first() {
             self.unsubscribe(list, sub);
+        }
+    }
+
+    /// What this shard knows of the topics that `filter` covers, as owner and as listener. Walks all topics.
+    #[must_use]
+    pub fn listing(&self, filter: &str) -> Listing {
+        let covered = self
+            .topics
+            .iter()
+            .filter(|(_, topic)| topic::covers(filter, &topic.name));
+        let count = |topic: &topics::Topic| {
+            let by_filter = self.filters.of(topic);
+            let by_filter = by_filter.iter().map(|id| self.filters[*id].members.len());
+            (topic.members.len() + by_filter.sum::<usize>()) as u64
+        };
+        Listing {
+            owned: self.owner.covered_by(filter),
+            listened: covered
+                .map(|(_, topic)| (topic.name.clone(), count(topic)))
+                .collect(),
         }
     }
 

@@ -6,7 +6,7 @@ use super::filters::FilterId;
 use super::members::{Member, Members};
 use super::policy::PolicyId;
 use super::topics::TopicId;
-use super::update::Variant;
+use super::update::{VARIANTS, Variant};
 use crate::ledger::Ledger;
 
 const NONE: u32 = u32::MAX;
@@ -36,17 +36,19 @@ pub struct Sub {
 
 const _: () = assert!(size_of::<Sub>() <= 24);
 
-/// The variant in the top two bits, the policy in the others: together they are 4 bytes, apart they would be 8.
+/// The variant in the top four bits, the policy in the others: together they are 4 bytes, apart they would be 8.
 #[derive(Clone, Copy, Debug)]
 struct Terms(u32);
 
+const _: () = assert!(VARIANTS <= 1 << (32 - Terms::POLICY_BITS));
+
 impl Terms {
-    const POLICY_BITS: u32 = 30;
+    const POLICY_BITS: u32 = 28;
 
     fn new(variant: Variant, policy: PolicyId) -> Terms {
         debug_assert!(
             policy.0 >> Self::POLICY_BITS == 0,
-            "there are no more policies than subscriptions, and far fewer than 2^30 of those"
+            "there are no more policies than subscriptions, and far fewer than 2^28 of those"
         );
         Terms((variant as u32) << Self::POLICY_BITS | policy.0)
     }

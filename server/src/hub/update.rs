@@ -5,6 +5,10 @@ use std::sync::{Arc, OnceLock};
 use fanfare_wire::binary::{self, Data};
 use fanfare_wire::event::{self, DataKind, Encoding};
 use fanfare_wire::frame::{self, HEADER_BYTES_MAX, Opcode};
+use fanfare_wire::handshake::{self, ResponseHead};
+use fanfare_wire::sse;
+use jiff::Timestamp;
+use jiff::fmt::rfc2822::DateTimePrinter;
 use serde_json::value::RawValue;
 
 /// What a subscriber gets around a payload.
@@ -17,24 +21,43 @@ pub enum Variant {
     Raw = 1,
     /// The binary protocol's records.
     Binary = 2,
+    /// Server-Sent Events of a stream with one topic: each names by itself where the stream stands.
+    Events = 3,
+    /// The same of a stream with several: where that stands is a line of its own before each.
+    MixedEvents = 4,
+    /// A whole HTTP response, for who waits for one update alone.
+    Answer = 5,
 }
 
 /// How many variants there are: a topic keeps its members in one column each.
-pub const VARIANTS: usize = 3;
+pub const VARIANTS: usize = 6;
 
 impl Variant {
     /// All of them, each in the place of its number.
-    pub const ALL: [Variant; VARIANTS] = [Variant::Json, Variant::Raw, Variant::Binary];
+    pub const ALL: [Variant; VARIANTS] = [
+        Variant::Json,
+        Variant::Raw,
+        Variant::Binary,
+        Variant::Events,
+        Variant::MixedEvents,
+        Variant::Answer,
+    ];
+
+    /// Whether more than the shared frame goes to each subscriber, so that none is served blindly.
+    #[must_use]
+    pub fn is_personal(self) -> bool {
+        matches!(self, Variant::MixedEvents | Variant::Answer)
+    }
 }
 
 /// What a publisher sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Form {
-    /// The `data` of a publish command: one JSON value.
+    /// One JSON value: the `data` of a publish command, or a body that says so.
     Json,
-    /// A room's text message.
+    /// A room's text message, or a body of text.
     Text,
-    /// A room's binary message.
+    /// A room's binary message, or any other body.
     Binary,
 }
 
@@ -45,11 +68,17 @@ pub struct Payload {
     header_bytes: u8,
     /// Most bytes that the value takes inside a JSON frame.
     json_bytes: u32,
+    /// Line ends in the value, each of which makes an event longer.
+    lines: u32,
+    /// The type that its publisher gave it, where its form does not say as much.
+    content_type: Option<Box<str>>,
     frame: Box<[u8]>,
 }
 
 /// Most bytes of a JSON frame around topic and value: WebSocket header, keys, two numbers of 20 digits.
 const ENVELOPE_BYTES: u64 = 128;
+/// Most bytes of an answer's head, but for the type and the names of topic and epoch.
+const ANSWER_HEAD_BYTES: u64 = 512;
 
 impl Payload {
     /// Frames `bytes` (unmasked, whole).
@@ -64,11 +93,24 @@ impl Payload {
         frame::put_header(&mut frame, opcode, bytes.len());
         let header_bytes = frame.len() as u8;
         frame.extend_from_slice(bytes);
+        let line_ends = memchr::memchr2_iter(b'\n', b'\r', bytes).count();
         Payload {
             form,
             header_bytes,
             json_bytes: json_bytes(form, bytes).try_into().unwrap_or(u32::MAX),
+            lines: line_ends.try_into().unwrap_or(u32::MAX),
+            content_type: None,
             frame: frame.into(),
+        }
+    }
+
+    /// The same with the type that its publisher gave it, such as `image/png`.
+    #[must_use]
+    pub fn typed(form: Form, bytes: &[u8], content_type: &str) -> Payload {
+        let is_plain = content_type == form.content_type();
+        Payload {
+            content_type: (!is_plain).then(|| content_type.into()),
+            ..Payload::new(form, bytes)
         }
     }
 
@@ -78,16 +120,41 @@ impl Payload {
         &self.frame[usize::from(self.header_bytes)..]
     }
 
+    /// What kind of bytes they are, as HTTP says it.
+    #[must_use]
+    pub fn content_type(&self) -> &str {
+        let own = self.content_type.as_deref();
+        own.unwrap_or(self.form.content_type())
+    }
+
     /// What it counts towards limits as a value of `topic`: its record, its bytes as they came, and all forms that it may be
     /// encoded in by and by. Never less than [`Update::held_bytes`], and the same from first to last.
     #[must_use]
     pub fn charged_bytes(&self, topic: &str) -> u64 {
-        let json = ENVELOPE_BYTES + topic.len() as u64 + u64::from(self.json_bytes);
+        let topic_bytes = topic.len() as u64;
+        let type_bytes = self.content_type.as_ref().map_or(0, |own| own.len()) as u64;
+        let json = ENVELOPE_BYTES + topic_bytes + u64::from(self.json_bytes);
         let head = HEADER_BYTES_MAX + binary::HEAD_BYTES;
         let binary = (head + self.frame.len()) as u64;
         let alias = (head + topic.len()) as u64;
-        let forms = FORMS as u64 * (json + binary) + alias;
-        (size_of::<Update>() + self.frame.len() + size_of::<Forms>()) as u64 + forms
+        // The id names the topic once more; what it counts of the envelope is enough for the rest of it.
+        let event = json + topic_bytes + (sse::LINE_BYTES as u64) * u64::from(self.lines);
+        let answer = ANSWER_HEAD_BYTES + type_bytes + topic_bytes + self.frame.len() as u64;
+        let forms = FORMS as u64 * (json + binary + event) + alias + answer;
+        let record = size_of::<Update>() + size_of::<Forms>() + size_of::<Web>();
+        (record + self.frame.len()) as u64 + type_bytes + forms
+    }
+}
+
+impl Form {
+    /// The type of what came without one of its own.
+    #[must_use]
+    pub fn content_type(self) -> &'static str {
+        match self {
+            Form::Json => "application/json",
+            Form::Text => "text/plain; charset=utf-8",
+            Form::Binary => "application/octet-stream",
+        }
     }
 }
 
@@ -113,6 +180,8 @@ fn json_bytes(form: Form, bytes: &[u8]) -> usize {
 pub struct Update {
     /// The topic's name.
     pub topic: Arc<str>,
+    /// The epoch in which it is numbered.
+    pub epoch: Arc<str>,
     /// The topic's number, by which binary frames name it.
     pub alias: u32,
     /// Its number within the epoch, from 1.
@@ -123,6 +192,15 @@ pub struct Update {
     json: Forms,
     /// Most updates never need any.
     binary: OnceLock<Box<Forms>>,
+    /// Nor any of these.
+    web: OnceLock<Box<Web>>,
+}
+
+/// The forms for those who come over plain HTTP.
+#[derive(Debug, Default)]
+struct Web {
+    events: Forms,
+    answer: OnceLock<Box<[u8]>>,
 }
 
 /// Encoded frames by [`DataKind`]: snapshot, history, update.
@@ -131,16 +209,31 @@ type Forms = [OnceLock<Box<[u8]>>; FORMS];
 impl Update {
     /// A numbered value. Encodes nothing yet.
     #[must_use]
-    pub fn new(topic: Arc<str>, alias: u32, seq: u64, ts_us: i64, payload: Payload) -> Update {
+    pub fn new(
+        topic: Arc<str>,
+        epoch: Arc<str>,
+        alias: u32,
+        seq: u64,
+        ts_us: i64,
+        payload: Payload,
+    ) -> Update {
         Update {
             topic,
+            epoch,
             alias,
             seq,
             ts_us,
             payload,
             json: Forms::default(),
             binary: OnceLock::new(),
+            web: OnceLock::new(),
         }
+    }
+
+    /// The value as it was published.
+    #[must_use]
+    pub fn payload(&self) -> &Payload {
+        &self.payload
     }
 
     /// The whole frame for subscribers of `variant`, encoded at the first call. A topic's first update brings, in binary, its
@@ -154,7 +247,23 @@ impl Update {
                 let forms = self.binary.get_or_init(Box::default);
                 forms[kind as usize].get_or_init(|| self.encode_binary(kind))
             }
+            Variant::Events => self.event(kind),
+            Variant::MixedEvents => {
+                let event = self.event(kind);
+                let id_end = memchr::memchr(b'\n', event).map_or(0, |end| end + 1);
+                &event[id_end..]
+            }
+            Variant::Answer => {
+                let web = self.web.get_or_init(Box::default);
+                web.answer.get_or_init(|| self.encode_answer())
+            }
         }
+    }
+
+    /// The event with the line that names its position.
+    fn event(&self, kind: DataKind) -> &[u8] {
+        let web = self.web.get_or_init(Box::default);
+        web.events[kind as usize].get_or_init(|| self.encode_event(kind))
     }
 
     /// As [`Payload::charged_bytes`].
@@ -172,20 +281,91 @@ impl Update {
     /// Bytes of the value in all forms it has been encoded in so far.
     #[must_use]
     pub fn held_bytes(&self) -> u64 {
-        let binary = self.binary.get();
-        let boxed = binary.map_or(0, |_| size_of::<Forms>());
+        let (binary, web) = (self.binary.get(), self.web.get());
+        let boxed = binary.map_or(0, |_| size_of::<Forms>()) + web.map_or(0, |_| size_of::<Web>());
         let forms = self
             .json
             .iter()
-            .chain(binary.iter().flat_map(|forms| forms.iter()));
+            .chain(binary.iter().flat_map(|forms| forms.iter()))
+            .chain(web.iter().flat_map(|web| web.events.iter()))
+            .chain(web.iter().map(|web| &web.answer));
         let encoded: usize = forms
             .filter_map(OnceLock::get)
             .map(|frame| frame.len())
             .sum();
-        (size_of::<Update>() + self.payload.frame.len() + boxed + encoded) as u64
+        let own_type = self
+            .payload
+            .content_type
+            .as_ref()
+            .map_or(0, |own| own.len());
+        (size_of::<Update>() + self.payload.frame.len() + own_type + boxed + encoded) as u64
     }
 
     fn encode_json(&self, kind: DataKind) -> Box<[u8]> {
+        let text = self.json_text(kind);
+        let mut frame = Vec::with_capacity(text.len() + HEADER_BYTES_MAX);
+        frame::put_frame(&mut frame, Opcode::Text, &text);
+        frame.into()
+    }
+
+    fn encode_event(&self, kind: DataKind) -> Box<[u8]> {
+        let text = self.json_text(kind);
+        let mut event = Vec::with_capacity(text.len() + self.topic.len() + 64);
+        let position = sse::Position {
+            topic: &self.topic,
+            epoch: &self.epoch,
+            seq: self.seq,
+        };
+        sse::put_id(&mut event, std::iter::once(position));
+        sse::put_event(&mut event, &text);
+        event.into()
+    }
+
+    /// Headers and value, as `GET /v1/topics/…` answers.
+    fn encode_answer(&self) -> Box<[u8]> {
+        let body = self.payload.bytes();
+        let mut answer = Vec::with_capacity(body.len() + 256);
+        self.put_answer_head(&mut answer, &[], true);
+        answer.extend_from_slice(body);
+        answer.into()
+    }
+
+    /// Appends the head of the answer that carries this value, with `extra` headers.
+    pub fn put_answer_head(&self, out: &mut Vec<u8>, extra: &[(&str, &str)], keep_alive: bool) {
+        let (etag, seq, ts) = (self.etag(), self.seq.to_string(), self.ts_us.to_string());
+        let modified = modified(self.ts_us);
+        let own = [
+            ("ETag", etag.as_str()),
+            ("Fanfare-Epoch", &self.epoch),
+            ("Fanfare-Seq", &seq),
+            ("Fanfare-Ts", &ts),
+            ("Last-Modified", &modified),
+            ("Cache-Control", "no-cache"),
+            // Anybody may publish a page of their own: it must not run as one of ours.
+            ("X-Content-Type-Options", "nosniff"),
+            ("Content-Security-Policy", "sandbox; default-src 'none'"),
+        ];
+        handshake::put_response_head(
+            out,
+            &ResponseHead {
+                status: 200,
+                extra: &[&own[..], extra].concat(),
+                content_type: Some(self.payload.content_type()),
+                content_length: Some(self.payload.bytes().len()),
+                keep_alive,
+            },
+        );
+    }
+
+    /// The entity tag of the topic while this is its last value, with its quotes.
+    #[must_use]
+    pub fn etag(&self) -> String {
+        format!("\"{}:{}\"", self.epoch, self.seq)
+    }
+
+    /// The update as the JSON protocol says it.
+    #[must_use]
+    pub fn json_text(&self, kind: DataKind) -> Vec<u8> {
         let data = self.payload.bytes();
         let mut text = Vec::with_capacity(data.len() + self.topic.len() + 96);
         event::put_data(
@@ -197,9 +377,7 @@ impl Update {
             self.encoding(),
             data,
         );
-        let mut frame = Vec::with_capacity(text.len() + HEADER_BYTES_MAX);
-        frame::put_frame(&mut frame, Opcode::Text, &text);
-        frame.into()
+        text
     }
 
     fn encode_binary(&self, kind: DataKind) -> Box<[u8]> {
@@ -236,6 +414,12 @@ impl Update {
     }
 }
 
+/// When a value was numbered, in the words of `Last-Modified` (RFC 9110, section 5.6.7).
+fn modified(ts_us: i64) -> String {
+    let time = Timestamp::from_microsecond(ts_us).unwrap_or(Timestamp::UNIX_EPOCH);
+    (DateTimePrinter::new().timestamp_to_rfc9110_string(&time)).unwrap_or_default()
+}
+
 /// Appends the frame that tells a binary subscriber which topic a number means.
 pub fn put_alias(out: &mut Vec<u8>, alias: u32, topic: &str) {
     frame::put_header(out, Opcode::Binary, binary::HEAD_BYTES + topic.len());
@@ -247,7 +431,14 @@ mod tests {
     use super::*;
 
     fn text_of(form: Form, bytes: &[u8]) -> String {
-        let update = Update::new("AAPL".into(), 17, 3, 5, Payload::new(form, bytes));
+        let update = Update::new(
+            "AAPL".into(),
+            "e".into(),
+            17,
+            3,
+            5,
+            Payload::new(form, bytes),
+        );
         let frame = update.frame(Variant::Json, DataKind::Update);
         String::from_utf8(frame[2..].to_vec()).unwrap()
     }
@@ -292,16 +483,24 @@ mod tests {
                     continue;
                 }
                 let payload = Payload::new(form, text.as_bytes());
-                let update = Update::new((*topic).into(), u32::MAX, 1, i64::MIN, payload);
+                let update = Update::new(
+                    (*topic).into(),
+                    "zzzzzzz".into(),
+                    u32::MAX,
+                    1,
+                    i64::MIN,
+                    payload,
+                );
                 let charged = update.charged_bytes();
                 for kind in [DataKind::Snapshot, DataKind::History, DataKind::Update] {
-                    assert!(!update.frame(Variant::Json, kind).is_empty());
-                    assert!(!update.frame(Variant::Binary, kind).is_empty());
+                    for variant in Variant::ALL {
+                        assert!(!update.frame(variant, kind).is_empty());
+                    }
                 }
                 let held = update.held_bytes();
                 assert!(held <= charged, "{form:?} {text:?}: {held} > {charged}");
                 // Nor is it charged for much that never is.
-                assert!(charged <= held + 6 * ENVELOPE_BYTES + 12 * text.len() as u64);
+                assert!(charged <= held + 12 * ENVELOPE_BYTES + 20 * text.len() as u64);
             }
         }
     }
@@ -310,6 +509,7 @@ mod tests {
     fn raw_subscribers_get_the_payload_and_nothing_around_it() {
         let update = Update::new(
             "A".into(),
+            "e".into(),
             17,
             1,
             0,
@@ -350,7 +550,14 @@ mod tests {
                 (1, DataKind::History, false),
                 (2, DataKind::Update, false),
             ] {
-                let update = Update::new("A".into(), 17, seq, 5, Payload::new(form, payload));
+                let update = Update::new(
+                    "A".into(),
+                    "e".into(),
+                    17,
+                    seq,
+                    5,
+                    Payload::new(form, payload),
+                );
                 let mut records = records_of(&update, kind);
                 let data = Data {
                     kind,

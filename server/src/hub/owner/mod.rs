@@ -16,6 +16,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use fanfare_wire::code::ErrorCode;
+use fanfare_wire::topic;
 use slab::Slab;
 
 use super::Charter;
@@ -181,8 +182,18 @@ impl Owner {
                 out.weigh(missed.as_ref().map_or(0, Vec::len));
                 out.deliver(ticket.shard, Delivery::Recovered { ticket, missed });
             }
-            // The engine answers it before it comes here.
-            Request::Census { .. } => {}
+            Request::History {
+                topic,
+                since,
+                most,
+                answer: ticket,
+            } => {
+                let page = Box::new(self.page(&topic, since, most, wall_us));
+                out.weigh(page.updates.len());
+                out.deliver(ticket.shard, Delivery::History { ticket, page });
+            }
+            // The engine answers them before they come here.
+            Request::Census { .. } | Request::Topics { .. } => {}
             Request::Check { topic, answer } => {
                 let seq = self
                     .by_name
@@ -197,6 +208,16 @@ impl Owner {
                 );
             }
         }
+    }
+
+    /// The topics with a value that `filter` covers, and where they stand. Walks all topics.
+    #[must_use]
+    pub fn covered_by(&self, filter: &str) -> Vec<(Arc<str>, u64)> {
+        let spoken = self.topics.iter().filter(|(_, topic)| topic.seq > 0);
+        spoken
+            .filter(|(_, topic)| topic::covers(filter, &topic.name))
+            .map(|(_, topic)| (topic.name.clone(), topic.seq))
+            .collect()
     }
 
     fn find_or_make(&mut self, name: Arc<str>) -> Option<usize> {

@@ -7,7 +7,7 @@ use fanfare_wire::event::GapWhy;
 
 use super::{FULL, Owner};
 use crate::hub::broken::{self, Break};
-use crate::hub::mail::{Delivery, Missed, Most, Outgoing};
+use crate::hub::mail::{Delivery, Missed, Most, Outgoing, Page};
 use crate::hub::update::{Payload, Update};
 
 const CROWDED: (ErrorCode, &str) = (
@@ -43,7 +43,14 @@ impl Owner {
         topic.seq += 1;
         let seq = topic.seq;
         let (name, alias) = (topic.name.clone(), topic.alias);
-        let update = Arc::new(Update::new(name, alias, seq, wall_us, payload));
+        let update = Arc::new(Update::new(
+            name,
+            self.epoch.clone(),
+            alias,
+            seq,
+            wall_us,
+            payload,
+        ));
         #[cfg(test)]
         crate::hub::witness::see(&update);
         for &(shard, listener) in &topic.listeners {
@@ -128,5 +135,52 @@ impl Owner {
         }
         missed.reverse();
         Ok(missed)
+    }
+
+    /// What is kept of `name` after `since`, the oldest first, as far as `most` goes; at least one update, however large.
+    pub(super) fn page(&mut self, name: &str, since: u64, most: Most, wall_us: i64) -> Page {
+        let topic = self.by_name.get(name).map(|&index| &mut self.topics[index]);
+        let Some(topic) = topic else {
+            return Page {
+                seq: 0,
+                oldest: 1,
+                updates: Vec::new(),
+            };
+        };
+        if let Some(past) = &mut topic.past {
+            self.archive.trim(past, wall_us);
+        }
+        let past_count = topic.past.as_ref().map_or(0, |past| past.len());
+        let kept = u64::from(past_count) + u64::from(topic.last.is_some());
+        let oldest = topic.seq - kept + 1;
+        let first = since.saturating_add(1).max(oldest);
+        let last = topic
+            .seq
+            .min(first.saturating_add(u64::from(most.count)) - 1);
+        let past = topic.past.iter();
+        let newest_first = topic
+            .last
+            .iter()
+            .chain(past.flat_map(|past| self.archive.newest_first(past)));
+        let wanted = newest_first
+            .skip_while(|update| update.seq > last)
+            .take_while(|update| update.seq >= first);
+        let mut updates: Vec<Arc<Update>> = wanted.cloned().collect();
+        updates.reverse();
+        let mut bytes = 0;
+        let mut fits = |update: &Arc<Update>| {
+            bytes += update.payload_bytes() as u64;
+            bytes <= most.bytes
+        };
+        let count = updates
+            .iter()
+            .map_while(|update| fits(update).then_some(()))
+            .count();
+        updates.truncate(count.max(1));
+        Page {
+            seq: topic.seq,
+            oldest,
+            updates,
+        }
     }
 }
