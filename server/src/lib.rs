@@ -13,8 +13,10 @@ pub mod feeder;
 pub mod hub;
 pub mod ledger;
 pub mod mesh;
+pub mod pages;
 pub mod reactor;
 pub mod server;
 pub mod shards;
 #[cfg(test)]
 mod sim;
+pub mod site;

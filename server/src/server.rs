@@ -23,8 +23,10 @@ use crate::feeder::Feeder;
 use crate::hub::Charter;
 use crate::hub::mail::ShardId;
 use crate::mesh::{Mesh, Wake};
+use crate::pages::Pages;
 use crate::reactor::{self, Listen, Plan, Reactor, sys};
 use crate::shards::Division;
+use crate::site::Site;
 
 /// Open files that a shard needs beside its connections, its listeners and the others' pollers: standard streams, signals, refusals.
 const RESERVED_FILES: usize = 64;
@@ -62,8 +64,9 @@ pub fn run(config: &Config) -> anyhow::Result<ExitCode> {
         notsent_lowat: config.notsent_lowat,
         close_timeout_ms: config.settings.close_timeout_ms,
     };
+    let pages = Pages::open(config.site.as_deref())?;
     end_on_signals(&mesh)?;
-    let shards = start_shards(config, &mesh, &charter, &plan, polls)?;
+    let shards = start_shards(config, &mesh, &charter, &plan, &pages.site, polls)?;
     announce(&listen)?;
     let feeds = start_feeds(config, &mesh, &charter)?;
     let total = join(shards)?;
@@ -71,6 +74,7 @@ pub fn run(config: &Config) -> anyhow::Result<ExitCode> {
         // A feed reports its own troubles; that it panicked would have ended the process.
         let _ = feed.join();
     }
+    pages.close();
     report(&total);
     Ok(ExitCode::SUCCESS)
 }
@@ -157,6 +161,7 @@ fn start_shards(
     mesh: &Arc<Mesh>,
     charter: &Charter,
     plan: &Plan,
+    site: &Arc<Site>,
     polls: Vec<Poll>,
 ) -> anyhow::Result<Vec<Shard>> {
     let settings = Arc::new(config.settings.clone());
@@ -168,12 +173,13 @@ fn start_shards(
         let me = ShardId(number as u16);
         let (mesh, live, ready, plan) = (mesh.clone(), live.clone(), ready.clone(), plan.clone());
         let mesh_to_stop = mesh.clone();
-        let (charter, settings) = (charter.clone(), settings.clone());
+        let (charter, settings, site) = (charter.clone(), settings.clone(), site.clone());
         let shard = thread::Builder::new()
             .name(format!("shard-{number}"))
             .spawn(move || {
                 let started = sys::unshare_files().and_then(|()| {
                     let engine = Engine::new(me, charter, settings, plan.reserved_connections());
+                    let engine = engine.with_site(site);
                     Reactor::new(me, poll, engine, mesh, clock, plan, live)
                 });
                 match started {
@@ -269,6 +275,8 @@ fn report(total: &Counters) {
     tracing::info!(
         opened = total.opened,
         upgraded = total.upgraded,
+        requests = total.requests,
+        streams = total.streams,
         messages_in = total.messages_in,
         updates_in = total.updates_in,
         deliveries = total.deliveries,

@@ -14,13 +14,16 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     (
         "server",
         &[
-            "clock", "config", "engine", "feed", "feeder", "hub", "mesh", "reactor", "shards",
+            "clock", "config", "engine", "feed", "feeder", "hub", "mesh", "pages", "reactor",
+            "shards", "site",
         ],
     ),
     ("shards", &[]),
     ("reactor", &["clock", "engine", "hub", "ledger", "mesh"]),
     ("feeder", &["feed", "hub", "mesh"]),
-    ("engine", &["clock", "hub", "ledger"]),
+    ("engine", &["clock", "hub", "ledger", "site"]),
+    ("pages", &["site"]),
+    ("site", &[]),
     ("mesh", &["hub"]),
     // Test only: does what the reactor does, with sockets and clocks that it makes up.
     ("sim", &["clock", "engine", "hub"]),

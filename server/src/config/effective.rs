@@ -23,6 +23,7 @@ impl Config {
             user_timeout: Some(Millis(self.user_timeout_ms)),
             route: routes.to_vec(),
             echo: Some(settings.echo),
+            site: self.site.clone(),
             replay: replay.map(|replay| {
                 replay
                     .path
@@ -40,6 +41,7 @@ impl Config {
             max_frame_bytes: Some(Bytes(settings.frame_bytes_max)),
             max_message_bytes: Some(Bytes(settings.message_bytes_max as u64)),
             max_payload_bytes: Some(Bytes(settings.payload_bytes_max as u64)),
+            max_body_bytes: Some(Bytes(settings.body_bytes_max as u64)),
             max_commands_per_s: Some(settings.commands_per_s),
             max_publishes_per_s: Some(settings.publishes_per_s),
             max_fragments: Some(settings.fragments_max),
@@ -56,6 +58,9 @@ impl Config {
             max_outbox_bytes: Some(Bytes(settings.outbox_bytes_max.into())),
             flush_interval_us: Some(settings.flush_interval_us),
             max_head_bytes: Some(Bytes(settings.head_bytes_max as u64)),
+            body_timeout: Some(Millis(settings.body_timeout_ms)),
+            keep_alive_timeout: Some(Millis(settings.keep_alive_timeout_ms)),
+            max_wait: Some(Millis(settings.wait_max_ms)),
             handshake_timeout: Some(Millis(settings.handshake_timeout_ms)),
             ping_interval: Some(Millis(settings.ping_interval_ms)),
             idle_timeout: Some(Millis(settings.idle_timeout_ms)),
@@ -86,6 +91,7 @@ mod tests {
             "--recv-buffer=8k",
             "--send-buffer=9k",
             "--route=/a=/raw",
+            "--static=/srv/www",
             "--history=px.>,count=9,age=5m",
             "--shards=2",
             "--max-connections=7",

@@ -34,6 +34,7 @@ impl Config {
             notsent_lowat: size("notsent-lowat", notsent_lowat, 0..=1 << 30)? as u32,
             user_timeout_ms: (options.user_timeout)
                 .map_or(default.user_timeout_ms, |millis| millis.0),
+            site: options.site.clone(),
             log: options.log_format.unwrap_or_default(),
             log_level: options.log_level.unwrap_or_default(),
             replay: feeds::replay(options)?,
@@ -55,6 +56,7 @@ fn settings(options: &Options) -> anyhow::Result<Settings> {
     let outbox_bytes = given_or(options.max_outbox_bytes, default.outbox_bytes_max.into());
     let kept_bytes = given_or(options.max_kept_bytes, default.kept_bytes_max);
     let head_bytes = given_or(options.max_head_bytes, default.head_bytes_max as u64);
+    let body_bytes = given_or(options.max_body_bytes, default.body_bytes_max as u64);
     let echo = options.echo.unwrap_or(default.echo);
     Ok(Settings {
         routes: routes(&options.route, echo)?,
@@ -118,6 +120,10 @@ fn settings(options: &Options) -> anyhow::Result<Settings> {
         outbox_bytes_max: size("max-outbox-bytes", outbox_bytes, 4 << 10..=1 << 30)? as u32,
         flush_interval_us: flush_interval(options.flush_interval_us)?,
         head_bytes_max: size("max-head-bytes", head_bytes, 1 << 10..=1 << 20)? as usize,
+        body_timeout_ms: millis(options.body_timeout, default.body_timeout_ms),
+        keep_alive_timeout_ms: millis(options.keep_alive_timeout, default.keep_alive_timeout_ms),
+        body_bytes_max: size("max-body-bytes", body_bytes, 1 << 10..=1 << 30)? as usize,
+        wait_max_ms: millis(options.max_wait, default.wait_max_ms),
         handshake_timeout_ms: millis(options.handshake_timeout, default.handshake_timeout_ms),
         ping_interval_ms: millis(options.ping_interval, default.ping_interval_ms),
         idle_timeout_ms: millis(options.idle_timeout, default.idle_timeout_ms),
@@ -218,6 +224,8 @@ fn check_network(config: &Config) -> anyhow::Result<()> {
 fn check_timeouts(settings: &Settings) -> anyhow::Result<()> {
     for (key, millis) in [
         ("handshake-timeout", settings.handshake_timeout_ms),
+        ("body-timeout", settings.body_timeout_ms),
+        ("keep-alive-timeout", settings.keep_alive_timeout_ms),
         ("slow-timeout", settings.slow_timeout_ms),
         ("close-timeout", settings.close_timeout_ms),
     ] {

@@ -6,7 +6,7 @@
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::num::NonZeroUsize;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use crate::engine::Settings;
 use crate::feed;
@@ -34,6 +34,8 @@ pub struct Config {
     pub max_connections: Option<NonZeroUsize>,
     /// Limits, timeouts and routes.
     pub settings: Settings,
+    /// The folder whose files are served instead of the built-in pages.
+    pub site: Option<PathBuf>,
     /// Connections the kernel may hold until they are accepted.
     pub backlog: u32,
     /// The kernel's receive buffer of a connection, bytes; `None` = the kernel's choice.
@@ -61,6 +63,7 @@ impl Default for Config {
             shards: None,
             max_connections: None,
             settings: Settings::default(),
+            site: None,
             backlog: 4096,
             recv_buffer: None,
             send_buffer: None,

@@ -5,6 +5,7 @@
 //! those defaults by a test.
 
 use std::net::SocketAddr;
+use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
 use serde::{Deserialize, Deserializer, Serialize};
@@ -66,6 +67,12 @@ pub struct Options {
     #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true", help_heading = "Endpoints")]
     pub echo: Option<bool>,
 
+    /// Serve the files of this folder instead of the built-in pages. They are kept in memory, up to 256 MiB of them, and read
+    /// again when they change
+    #[arg(long = "static", value_name = "DIR", help_heading = "Endpoints")]
+    #[serde(rename = "static")]
+    pub site: Option<PathBuf>,
+
     /// Publish a recorded CSV file, plain or gzip, or "builtin": daily prices of five stocks. A file in order
     /// of time is streamed, any other is read into memory whole and sorted
     #[arg(long, value_name = "FILE.csv|builtin", help_heading = "Feeds")]
@@ -111,6 +118,10 @@ pub struct Options {
     /// Largest message from a client, all its fragments together [default: 1m]
     #[arg(long, value_name = "SIZE", help_heading = "Limits")]
     pub max_message_bytes: Option<Bytes>,
+
+    /// Largest body of an HTTP request [default: 4m]
+    #[arg(long, value_name = "SIZE", help_heading = "Limits")]
+    pub max_body_bytes: Option<Bytes>,
 
     /// Largest value that may be published, whatever it is wrapped in [default: 1m]
     #[arg(long, value_name = "SIZE", help_heading = "Limits")]
@@ -195,6 +206,18 @@ pub struct Options {
     /// From accepting a connection to the end of its request head [default: 10s]
     #[arg(long, value_name = "DURATION", help_heading = "Timeouts")]
     pub handshake_timeout: Option<Millis>,
+
+    /// From the end of a request's head to the end of its body [default: 30s]
+    #[arg(long, value_name = "DURATION", help_heading = "Timeouts")]
+    pub body_timeout: Option<Millis>,
+
+    /// How long a connection may wait between two HTTP requests [default: 75s]
+    #[arg(long, value_name = "DURATION", help_heading = "Timeouts")]
+    pub keep_alive_timeout: Option<Millis>,
+
+    /// How long a long poll may wait at most [default: 1m]
+    #[arg(long, value_name = "DURATION", help_heading = "Timeouts")]
+    pub max_wait: Option<Millis>,
 
     /// A connection silent for so long is sent a ping; 0 = never [default: 30s]
     #[arg(long, value_name = "DURATION", help_heading = "Timeouts")]

@@ -6,6 +6,7 @@
 use fanfare_wire::binary;
 use fanfare_wire::event::{self, GapWhy, SkipWhy};
 use fanfare_wire::frame::{self, Opcode};
+use fanfare_wire::sse;
 
 use super::conn::Door;
 use crate::hub::update::{self, Update};
@@ -50,7 +51,12 @@ pub(super) fn put_skip(
             frame::put_header(out, Opcode::Binary, binary::SKIP_BYTES);
             binary::put_skip(out, alias, from, to, why);
         }
-        Door::Http | Door::Raw | Door::Room | Door::Echo => {}
+        Door::Events | Door::MixedEvents => {
+            text.clear();
+            event::put_skip(text, topic, from, to, why);
+            sse::put_event(out, text);
+        }
+        Door::Http | Door::Raw | Door::Room | Door::Echo | Door::Poll => {}
     }
 }
 
@@ -74,6 +80,11 @@ pub(super) fn put_gap(
             frame::put_header(out, Opcode::Binary, binary::GAP_BYTES + epoch.len());
             binary::put_gap(out, alias, from, why, epoch);
         }
-        Door::Http | Door::Raw | Door::Room | Door::Echo => {}
+        Door::Events | Door::MixedEvents => {
+            text.clear();
+            event::put_gap(text, topic, from, why, epoch);
+            sse::put_event(out, text);
+        }
+        Door::Http | Door::Raw | Door::Room | Door::Echo | Door::Poll => {}
     }
 }

@@ -8,6 +8,7 @@ use fanfare_wire::event;
 
 use super::Engine;
 use super::conn::{ConnId, Stage};
+use super::http::Batch;
 use crate::hub::mail::Ticket;
 
 /// A question and who asked it.
@@ -23,6 +24,12 @@ pub(super) struct Ask {
 pub(super) enum What {
     /// A publish. A quiet one is only answered if it failed.
     Publish { topic: Arc<str>, quiet: bool },
+    /// A publish by HTTP.
+    Post { topic: Arc<str> },
+    /// Many of them in one request.
+    PostMany(Batch),
+    /// What is kept of a topic.
+    History { topic: Arc<str>, since: u64 },
     /// Where topics stand, and how many owners have not said so yet.
     Check {
         topics: Vec<(Arc<str>, u64)>,
@@ -58,11 +65,22 @@ impl Engine {
                 return;
             }
         }
+        if let What::PostMany(batch) = &mut ask.what
+            && !batch.settle(ticket.part, outcome)
+        {
+            return;
+        }
         let ask = self.asks.remove(ticket.ask as usize);
-        let open = self
+        let is_by_http = matches!(ask.what, What::Post { .. } | What::PostMany(_));
+        let expected = if is_by_http {
+            Stage::Asking
+        } else {
+            Stage::Open
+        };
+        let is_there = self
             .current(ask.conn)
-            .is_some_and(|conn| conn.stage == Stage::Open);
-        if !open {
+            .is_some_and(|conn| conn.stage == expected);
+        if !is_there {
             return;
         }
         let epoch = self.hub.epoch().clone();
@@ -79,6 +97,9 @@ impl Engine {
                     event::put_error(out, id, code, message)
                 });
             }
+            (What::Post { topic }, outcome) => self.answer_post(ask.conn.index, &topic, outcome),
+            (What::PostMany(batch), _) => self.answer_batch(ask.conn.index, &batch),
+            (What::History { .. }, _) => debug_assert!(false, "it has an answer of its own"),
             (What::Check { topics, .. }, _) => {
                 let states = topics.iter().map(|(topic, seq)| (&**topic, &*epoch, *seq));
                 self.say(ask.conn.index, |out| event::put_state(out, id, states, &[]));

@@ -1,12 +1,10 @@
 //! `GET /v1/memory`: asks every shard what it holds, and the reactor what the process holds.
 
-use fanfare_wire::handshake;
 use serde::Serialize;
 
 use super::Engine;
 use super::conn::{Conn, ConnId, Partial, Stage};
-use super::disconnect::Disconnect;
-use super::http::Answer;
+use super::http::{Answer, JSON};
 use crate::hub::mail::{Delivery, Request, ShardId, Ticket};
 use crate::ledger::{Ledger, Process};
 
@@ -38,17 +36,12 @@ impl Engine {
         if let Some((counted_us, page)) = &self.last_census
             && self.now.mono_us - counted_us < PAGE_LIFE_US
         {
-            self.frame.clear();
-            handshake::put_response(&mut self.frame, 200, &[], "application/json", page);
-            self.outlet.push_own(index, &self.frame);
-            return self.end_after_answer(index, Disconnect::Http(200));
+            let answer = Answer::new(200, JSON, page.clone());
+            return self.respond(index, &answer);
         }
         if self.census.is_some() {
-            self.answer(
-                index,
-                &Answer::retry(503, "another count is under way\n", 1),
-            );
-            return self.end_after_answer(index, Disconnect::Http(503));
+            let answer = Answer::retry(503, "another count is under way\n", 1);
+            return self.respond(index, &answer);
         }
         let shards = self.hub.shard_count();
         self.census = Some(Census {
@@ -57,7 +50,7 @@ impl Engine {
             shards_missing: shards,
             process: None,
         });
-        self.outlet.conns[index as usize].stage = Stage::Asking;
+        self.begin_asking(index);
         let answer = Ticket {
             shard: self.hub.shard(),
             ask: 0,
@@ -152,6 +145,7 @@ impl Engine {
 fn kept_bytes(partial: &Partial) -> u64 {
     let heap = match partial {
         Partial::Head(head) => head.capacity(),
+        Partial::Body(body) => body.reader.buffered_bytes(),
         Partial::Message(reader) => reader.buffered_bytes(),
     };
     (size_of::<Partial>() + heap) as u64

@@ -12,6 +12,9 @@ use crate::hub::broken::{self, Break};
 impl Engine {
     /// We begin the close handshake and wait for the peer's half of it.
     pub(super) fn begin_close(&mut self, index: u32, why: Disconnect) {
+        if self.outlet.conns[index as usize].door.is_events() {
+            return self.end_stream(index, why);
+        }
         self.take_leave(index, why);
         let (code, reason) = why.close();
         self.say_close(index, Some(Close { code, reason }), why == Disconnect::Slow);
@@ -55,7 +58,7 @@ impl Engine {
     pub(super) fn finish(&mut self, index: u32, why: Disconnect) {
         if matches!(
             self.outlet.conns[index as usize].stage,
-            Stage::Head | Stage::Asking | Stage::Open
+            Stage::Head | Stage::Body | Stage::Asking | Stage::Polling | Stage::Open
         ) {
             self.take_leave(index, why);
         }
@@ -79,7 +82,9 @@ impl Engine {
         while let Some(index) = self.outlet.overflowed.pop() {
             match self.outlet.conns.get(index as usize).map(|conn| conn.stage) {
                 Some(Stage::Open) => self.begin_close(index, Disconnect::Slow),
-                Some(Stage::Head) => self.finish(index, Disconnect::Slow),
+                Some(Stage::Head | Stage::Body | Stage::Asking | Stage::Polling) => {
+                    self.finish(index, Disconnect::Slow);
+                }
                 _ => {}
             }
         }
@@ -90,7 +95,10 @@ impl Engine {
         self.counters.disconnects[why.ordinal()] += 1;
         let conn = &mut self.outlet.conns[index as usize];
         debug_assert!(
-            matches!(conn.stage, Stage::Head | Stage::Asking | Stage::Open),
+            matches!(
+                conn.stage,
+                Stage::Head | Stage::Body | Stage::Asking | Stage::Polling | Stage::Open
+            ),
             "a connection ends once"
         );
         tracing::debug!(conn = index, reason = why.label(), detail = ?why, "disconnect");

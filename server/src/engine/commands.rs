@@ -21,7 +21,7 @@ use crate::hub::topics::TopicId;
 use crate::hub::update::{Form, Payload};
 
 /// Longest idempotency key, bytes.
-const KEY_BYTES_MAX: usize = 128;
+pub(super) const KEY_BYTES_MAX: usize = 128;
 
 /// What the peer is told when a command fails as a whole.
 pub(super) type Fault = (ErrorCode, Cow<'static, str>);

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use fanfare_wire::command::OnSlow;
 use fanfare_wire::event::{DataKind, SkipWhy};
 
-use super::conn::flag;
+use super::conn::{Door, flag};
 use super::marks::{Held, MarkId};
 use super::{Engine, SocketOp};
 use crate::hub::broken::{self, Break};
@@ -47,6 +47,13 @@ impl Engine {
         last: &mut LastFrame,
     ) {
         let (index, sub) = (member.member.0, member.sub());
+        if self.outlet.conns[index as usize].door == Door::Poll {
+            // It takes one, and of those that came together the newest.
+            if update.seq == self.hub.topics[topic].seq {
+                self.serve_poll(index, update);
+            }
+            return;
+        }
         let options = self.hub.options(sub);
         let conn = &self.outlet.conns[index as usize];
         let is_marked = conn.wait.is_some() && self.marks.find(index, topic).is_some();
@@ -57,7 +64,14 @@ impl Engine {
                 self.hub.set_special(sub, false);
             }
             let frame = self.frame_for(index, options, update, last);
-            if self.outlet.push_update(index, frame) {
+            let is_taken = if self.outlet.conns[index as usize].door == Door::MixedEvents {
+                let mut line = Vec::new();
+                self.put_positions(&mut line, index, Some((topic, update.seq)));
+                self.outlet.push_update_behind(index, &line, frame)
+            } else {
+                self.outlet.push_update(index, frame)
+            };
+            if is_taken {
                 self.counters.deliveries += 1;
                 return;
             }

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use fanfare_wire::reader::Reader;
 
+use super::http::{Body, Once};
 use super::marks::WaitId;
 use super::outbox::Outbox;
 use super::rights::Identity;
@@ -24,18 +25,23 @@ pub struct ConnId {
 ///
 /// ```text
 /// Head ──► Open ──► Closing ──► Parting ──► Gone      our Close, theirs, flush, close
-///   │        │ └───────────────►   ▲                  their Close first
-///   └────────┴────► Failing ──► Linger ──► Gone       flush, half-close, drain what they still send
-///   └► Asking ─────►   ▲                              an HTTP answer that takes a while
+///  ▲ │       │ └───────────────►   ▲                  their Close first
+///  │ ├───────┴────► Failing ──► Linger ──► Gone       flush, half-close, drain what they still send
+///  │ └► Body ─► Asking ─► Polling                     an HTTP request that takes a while
+///  └───────┴───────┴────────┘                         answered, and the connection goes on
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
 pub(super) enum Stage {
-    /// Its HTTP head is awaited.
+    /// The head of a request is awaited: the first, or the next.
     Head,
-    /// Its HTTP question is being answered; what it sends meanwhile is thrown away.
+    /// The body of a request is awaited.
+    Body,
+    /// Its HTTP question is being answered; what it sends meanwhile is kept.
     Asking,
-    /// It speaks WebSocket.
+    /// Its long poll waits for an update.
+    Polling,
+    /// It speaks WebSocket, or is sent events.
     Open,
     /// Our Close is sent or queued; theirs is awaited.
     Closing,
@@ -65,6 +71,12 @@ pub(super) enum Door {
     Room,
     /// Echo.
     Echo,
+    /// One topic as Server-Sent Events.
+    Events,
+    /// Several topics as Server-Sent Events.
+    MixedEvents,
+    /// One value of one topic, as an HTTP answer.
+    Poll,
 }
 
 impl Door {
@@ -73,8 +85,16 @@ impl Door {
         match self {
             Door::Ws => Variant::Json,
             Door::Binary => Variant::Binary,
+            Door::Events => Variant::Events,
+            Door::MixedEvents => Variant::MixedEvents,
+            Door::Poll => Variant::Answer,
             Door::Http | Door::Raw | Door::Room | Door::Echo => Variant::Raw,
         }
+    }
+
+    /// Whether it is a stream of events.
+    pub(super) fn is_events(self) -> bool {
+        matches!(self, Door::Events | Door::MixedEvents)
     }
 
     /// Whether it is one of the two that speak the whole protocol, with hello, acks and heartbeats.
@@ -107,13 +127,24 @@ pub(super) mod flag {
     pub(in crate::engine) const FADING: u16 = 512;
     /// It has had a subscription that wants newest values rather than all: its kernel takes little ahead.
     pub(in crate::engine) const FRESH: u16 = 1024;
+    /// HTTP: the connection goes on behind the answer; between requests, it has been answered before.
+    pub(in crate::engine) const KEEP: u16 = 2048;
+    /// HTTP: the answer has no body, because it is not wanted.
+    pub(in crate::engine) const HEAD: u16 = 4096;
+    /// HTTP: the client named what it has by its entity tag. On a stream: it ends with its first events.
+    pub(in crate::engine) const TAGGED: u16 = 8192;
+    pub(in crate::engine) const ONCE: u16 = TAGGED;
+    /// HTTP: a part of the next request has come.
+    pub(in crate::engine) const BEGUN: u16 = 16384;
 }
 
 /// Input that is not yet a whole request or message.
 #[derive(Debug)]
 pub(super) enum Partial {
-    /// The beginning of an HTTP head.
+    /// The beginning of an HTTP head, or requests whose turn has not come.
     Head(Vec<u8>),
+    /// The beginning of a request's body.
+    Body(Box<Body>),
     /// The beginning of a frame or message.
     Message(Reader),
 }
@@ -127,12 +158,20 @@ pub(super) struct Cold {
     pub(super) room: Option<Arc<str>>,
     /// Subscribe commands that wait for owners, by key.
     pub(super) subscribes: Vec<u32>,
+    /// The origin of the page that asks, if it is another than ours and may read the answer.
+    pub(super) origin: Option<Box<str>>,
+    /// A stream of events that ends with its first ones.
+    pub(super) once: Option<Once>,
 }
 
 impl Cold {
     /// Whether there is nothing in it worth keeping it for.
     pub(super) fn is_empty(&self) -> bool {
-        self.identity.is_none() && self.room.is_none() && self.subscribes.is_empty()
+        self.identity.is_none()
+            && self.room.is_none()
+            && self.subscribes.is_empty()
+            && self.origin.is_none()
+            && self.once.is_none()
     }
 }
 
@@ -149,7 +188,8 @@ pub(super) struct Conn {
     /// What waits because the socket takes nothing, or because the time for it has not come.
     pub(super) wait: WaitId,
     pub(super) generation: u32,
-    /// When bytes last came; in `Head`, when it was accepted; from `Closing` on, when that began.
+    /// When bytes last came; in `Head`, when it was accepted or last answered, or when a later request began to come; in `Body`,
+    /// `Asking` and from `Closing` on, when that began; in `Polling`, until when it waits.
     pub(super) last_seen: Ms,
     /// When the socket last took bytes, or began to take none.
     pub(super) last_sent: Ms,
@@ -184,6 +224,12 @@ impl Conn {
             door: Door::Http,
             flags: if refuse { flag::REFUSE } else { 0 },
         }
+    }
+
+    /// Whether a part of an HTTP answer is still to be written.
+    pub(super) fn is_sending_http(&self) -> bool {
+        matches!(self.door, Door::Http | Door::Events | Door::MixedEvents)
+            && !self.outbox.is_empty()
     }
 
     pub(super) fn has(&self, bit: u16) -> bool {

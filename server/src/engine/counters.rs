@@ -11,6 +11,10 @@ pub struct Counters {
     pub opened: u64,
     /// Upgrades to a WebSocket.
     pub upgraded: u64,
+    /// HTTP requests answered.
+    pub requests: u64,
+    /// Streams of events begun.
+    pub streams: u64,
     /// Bytes read from sockets.
     pub bytes_in: u64,
     /// Bytes that sockets took.
@@ -52,6 +56,8 @@ impl Counters {
         let Counters {
             opened,
             upgraded,
+            requests,
+            streams,
             bytes_in,
             bytes_out,
             messages_in,
@@ -67,6 +73,8 @@ impl Counters {
         } = other;
         self.opened += opened;
         self.upgraded += upgraded;
+        self.requests += requests;
+        self.streams += streams;
         self.bytes_in += bytes_in;
         self.bytes_out += bytes_out;
         self.messages_in += messages_in;

@@ -36,6 +36,13 @@ pub(super) struct Newcomer {
     snapshot: bool,
 }
 
+impl Newcomer {
+    /// Whether its last value is sent.
+    pub(super) fn is_told(&self) -> bool {
+        self.snapshot
+    }
+}
+
 impl Engine {
     /// How many topics with a value each of `filters` covers.
     pub(super) fn count_matched(&self, filters: impl Iterator<Item = FilterId>) -> Matched {

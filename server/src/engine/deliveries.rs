@@ -8,7 +8,7 @@ use fanfare_wire::code::ErrorCode;
 use super::Engine;
 use super::conn::flag;
 use crate::hub::filters::{Fault, FilterId};
-use crate::hub::mail::{Delivery, Mail, Request};
+use crate::hub::mail::{Delivery, Mail, Request, Ticket};
 use crate::hub::subs::Source;
 use crate::hub::topics::{Stage, TopicId};
 use crate::hub::update::{Update, Variant};
@@ -64,6 +64,7 @@ impl Engine {
             {
                 match request {
                     Request::Census { answer } => self.answer_census(answer),
+                    Request::Topics { filter, answer } => self.answer_topics(&filter, answer),
                     request => self.hub.on_request(request, self.now.wall_us),
                 }
             }
@@ -129,10 +130,22 @@ impl Engine {
                 self.on_source_answered(&waiting, Source::Topic(id), Some((code, message)));
             }
             Delivery::Census { ledger } => self.on_census(&ledger),
+            Delivery::History { ticket, page } => self.on_history(ticket, &page),
+            Delivery::Topics { ticket, listing } => self.on_listing(ticket, &listing),
             Delivery::Answer { ticket, outcome } => self.on_answer(ticket, outcome),
             Delivery::Failed { ticket } => self.on_room_failed(ticket),
             Delivery::Recovered { ticket, missed } => self.on_recovered(ticket, missed),
         }
+    }
+
+    /// Another shard, or this one, wants to know the topics that a filter covers.
+    fn answer_topics(&mut self, filter: &str, ticket: Ticket) {
+        let listing = Box::new(self.hub.listing(filter));
+        self.hub
+            .outgoing
+            .weigh(self.hub.topics.len() + self.hub.owner.topic_count());
+        let delivery = Delivery::Topics { ticket, listing };
+        self.hub.outgoing.deliver(ticket.shard, delivery);
     }
 
     /// Queues a run of updates to everybody who has its topic: by name, then by filters, the most specific first. Who has it by

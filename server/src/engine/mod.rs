@@ -55,11 +55,13 @@ use std::sync::Arc;
 
 use fanfare_wire::frame::{self, Opcode};
 use fanfare_wire::reader::{Limits, Role};
+use fanfare_wire::sse;
 use slab::Slab;
 
 use crate::clock::Now;
 use crate::hub::mail::{Mail, Most, ShardId};
 use crate::hub::{Charter, Hub};
+use crate::site::Site;
 use asks::Ask;
 use census::Census;
 pub use conn::ConnId;
@@ -67,7 +69,7 @@ use conn::{Conn, Stage, flag};
 pub use counters::Counters;
 use deliveries::{Inbox, Jam};
 use disconnect::Disconnect;
-use http::Answer;
+use http::{Answer, Date, Listings};
 use marks::Marks;
 use outlet::Outlet;
 use rates::Rates;
@@ -115,6 +117,14 @@ pub struct Engine {
     recovery_most: Most,
     /// Questions put to owners.
     asks: Slab<Ask>,
+    /// Connections whose HTTP request was answered.
+    answered: Vec<ConnId>,
+    /// What answers say of the time.
+    date: Date,
+    /// Lists of topics.
+    listings: Listings,
+    /// The files that are served.
+    site: Arc<Site>,
     /// A count of memory under way.
     census: Option<Census>,
     /// The last page, and when it was made, microseconds on the monotonic clock.
@@ -169,6 +179,10 @@ impl Engine {
             subscribes: Slab::new(),
             recovery_most: recovery::most(settings.outbox_bytes_max),
             asks: Slab::new(),
+            answered: Vec::new(),
+            date: Date::default(),
+            listings: Listings::default(),
+            site: Arc::default(),
             census: None,
             last_census: None,
             socket_ops: VecDeque::new(),
@@ -183,6 +197,13 @@ impl Engine {
             counters: Counters::default(),
             settings,
         }
+    }
+
+    /// Gives the engine files to serve; without, it serves none.
+    #[must_use]
+    pub fn with_site(mut self, site: Arc<Site>) -> Engine {
+        self.site = site;
+        self
     }
 
     // ---- doors: what happened -------------------------------------------------------------------------------------
@@ -217,9 +238,13 @@ impl Engine {
             }
         }
         match stage {
-            Stage::Head => self.on_head_bytes(id.index, bytes),
+            // A stream of events has nothing to hear.
+            Stage::Open if conn.door.is_events() => {}
             Stage::Open | Stage::Closing => self.on_frame_bytes(id.index, bytes),
-            Stage::Asking | Stage::Parting | Stage::Failing | Stage::Linger | Stage::Gone => {}
+            Stage::Head | Stage::Body | Stage::Asking | Stage::Polling => {
+                self.on_http_bytes(id.index, bytes);
+            }
+            Stage::Parting | Stage::Failing | Stage::Linger | Stage::Gone => {}
         }
         self.close_overflowed();
     }
@@ -229,7 +254,13 @@ impl Engine {
         self.now = now;
         let Some(conn) = self.current(id) else { return };
         match conn.stage {
-            Stage::Head | Stage::Open => self.finish(id.index, Disconnect::PeerGone),
+            Stage::Open | Stage::Body | Stage::Polling => {
+                self.finish(id.index, Disconnect::PeerGone);
+            }
+            Stage::Head => {
+                conn.flags |= flag::EOF;
+                self.end_if_done(id.index);
+            }
             Stage::Closing | Stage::Linger => self.end_socket(id.index),
             // Our last words are still on their way; the flush or the close timeout ends it.
             Stage::Asking | Stage::Parting | Stage::Failing => conn.flags |= flag::EOF,
@@ -260,6 +291,7 @@ impl Engine {
         self.now = now;
         self.inbox.put(mail);
         self.work_inbox();
+        self.resume_answered();
         self.release_updates();
         self.close_overflowed();
     }
@@ -270,6 +302,7 @@ impl Engine {
         self.wake_marks();
         self.rates.sweep(now.mono_us);
         self.sweep();
+        self.resume_answered();
         self.release_updates();
         self.close_overflowed();
     }
@@ -286,12 +319,9 @@ impl Engine {
         for index in all {
             match self.outlet.conns[index as usize].stage {
                 Stage::Open => self.begin_close(index, Disconnect::Shutdown),
-                Stage::Head | Stage::Asking => {
-                    self.answer(
-                        index,
-                        &Answer::retry(503, "the server stops\n", 1 + index % 10),
-                    );
-                    self.end_after_answer(index, Disconnect::Shutdown);
+                Stage::Head | Stage::Body | Stage::Asking | Stage::Polling => {
+                    let answer = Answer::retry(503, "the server stops\n", 1 + index % 10);
+                    self.respond_and_end(index, &answer, Disconnect::Shutdown);
                 }
                 _ => {}
             }
@@ -481,10 +511,14 @@ impl Engine {
         self.say_text(index);
     }
 
-    /// Queues what has been put together in `text` as one text frame.
+    /// Queues what has been put together in `text` as one text frame, or one event.
     fn say_text(&mut self, index: u32) {
         self.frame.clear();
-        frame::put_frame(&mut self.frame, Opcode::Text, &self.text);
+        if self.outlet.conns[index as usize].door.is_events() {
+            sse::put_event(&mut self.frame, &self.text);
+        } else {
+            frame::put_frame(&mut self.frame, Opcode::Text, &self.text);
+        }
         self.outlet.push_own(index, &self.frame);
     }
 }

@@ -13,7 +13,7 @@ use super::Engine;
 use super::asides::{self, Named};
 use super::commands::Known;
 use super::conn::{Door, Stage};
-use super::covered::{Matched, NewFilter};
+use super::covered::{Matched, NewFilter, Newcomer};
 use super::deliveries::TOO_MANY_TOPICS;
 use super::disconnect::Disconnect;
 use super::subscribe::{Subscribe, Want, WantState};
@@ -47,16 +47,30 @@ struct GrantedTopic {
     opening: Opening,
 }
 
+impl GrantedTopic {
+    /// Whether anything is sent of it right away.
+    fn opens(&self) -> bool {
+        match &self.opening {
+            Opening::Nothing => false,
+            Opening::Snapshot => self.last.is_some(),
+            Opening::History(updates) => !updates.is_empty(),
+            Opening::Gap { .. } => true,
+        }
+    }
+}
+
 /// A topic that is not granted: its name, and what the subscriber is told.
 type Refusal<'s> = (Arc<str>, ErrorCode, &'s str);
 
 impl Engine {
     /// All owners have answered: membership, ack, and what each topic opens with.
     pub(super) fn complete(&mut self, subscribe: &Subscribe) {
-        let open = self
-            .current(subscribe.conn)
-            .is_some_and(|conn| conn.stage == Stage::Open);
-        if open {
+        let stage = self.current(subscribe.conn).map(|conn| conn.stage);
+        if let (Some(Stage::Asking), Some(wish)) = (stage, subscribe.poll) {
+            let index = subscribe.conn.index;
+            self.outlet.conns[index as usize].pending_topics -= 1;
+            self.open_poll(index, &subscribe.wants[0], wish);
+        } else if stage == Some(Stage::Open) {
             let index = subscribe.conn.index;
             let conn = &mut self.outlet.conns[index as usize];
             conn.pending_topics -= subscribe.wants.len() as u32;
@@ -75,6 +89,13 @@ impl Engine {
                 }
             }
             self.open_filters(index, &survey);
+            if door.is_events() {
+                let has_opened = survey.iter().any(Newcomer::is_told)
+                    || granted
+                        .iter()
+                        .any(|granted| matches!(granted, Granted::Topic(topic) if topic.opens()));
+                self.settle_stream(index, has_opened);
+            }
         }
         for want in &subscribe.wants {
             match want.source {

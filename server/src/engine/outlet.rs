@@ -1,5 +1,6 @@
 //! Everything a fan-out touches: records, outboxes, frames, and the list of connections to write to.
 
+use std::ops::Range;
 use std::sync::Arc;
 
 use fanfare_wire::event::DataKind;
@@ -106,6 +107,10 @@ impl Outlet {
         run: &[Arc<Update>],
         variant: Variant,
     ) -> u32 {
+        if variant.is_personal() {
+            self.aside.extend_from_slice(members);
+            return 0;
+        }
         // Where nobody takes updates as they come, none need be encoded.
         let Some(first_plain) = members.iter().position(|entry| !entry.is_special()) else {
             self.aside.extend_from_slice(members);
@@ -158,7 +163,7 @@ impl Outlet {
             if std::mem::replace(served, stamp) == stamp && !broken::is(Break::OverlapTwice) {
                 continue;
             }
-            if entry.is_special() {
+            if entry.is_special() || variant.is_personal() {
                 self.aside.push(*entry);
                 continue;
             }
@@ -205,6 +210,20 @@ impl Outlet {
         taken
     }
 
+    /// The same with bytes of the connection's own before it, both or none.
+    pub(super) fn push_update_behind(&mut self, index: u32, before: &[u8], frame: FrameId) -> bool {
+        let own = self.frames.own(before.into());
+        let taken = self.push_update(index, own);
+        if taken {
+            let bytes = self.frames.bytes(frame).len() as u32;
+            let outbox = &mut self.conns[index as usize].outbox;
+            self.nodes.append(outbox, frame, bytes);
+            self.frames.retain(frame, 1);
+        }
+        self.frames.drop_unheld(own);
+        taken
+    }
+
     /// Queues one form of `update` to one connection.
     pub(super) fn push_data(
         &mut self,
@@ -220,6 +239,12 @@ impl Outlet {
     /// Queues bytes of the connection's own: a whole frame, or an HTTP answer.
     pub(super) fn push_own(&mut self, index: u32, bytes: &[u8]) {
         let frame = self.frames.own(bytes.into());
+        self.push(index, frame);
+    }
+
+    /// Queues a part of bytes that are kept elsewhere, without copying them.
+    pub(super) fn push_part(&mut self, index: u32, bytes: Arc<[u8]>, part: Range<usize>) {
+        let frame = self.frames.part(bytes, part);
         self.push(index, frame);
     }
 

@@ -161,7 +161,7 @@ mod tests {
 
     fn update(seq: u64) -> Arc<Update> {
         let payload = Payload::new(Form::Json, b"1");
-        Arc::new(Update::new("t".into(), 1, seq, 0, payload))
+        Arc::new(Update::new("t".into(), "e".into(), 1, seq, 0, payload))
     }
 
     #[test]

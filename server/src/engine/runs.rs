@@ -172,7 +172,14 @@ mod tests {
 
     fn update(topic: u32, seq: u64) -> Arc<Update> {
         let payload = Payload::new(Form::Json, b"1");
-        Arc::new(Update::new(topic.to_string().into(), 1, seq, 0, payload))
+        Arc::new(Update::new(
+            topic.to_string().into(),
+            "e".into(),
+            1,
+            seq,
+            0,
+            payload,
+        ))
     }
 
     fn sorted(arrivals: &[(u32, u64)]) -> Vec<(u32, u64)> {

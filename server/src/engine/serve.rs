@@ -9,7 +9,7 @@ use fanfare_wire::event::DataKind;
 use fanfare_wire::frame::HEADER_BYTES_MAX;
 
 use super::asides::{self, Named};
-use super::conn::{ConnId, Stage, flag};
+use super::conn::{ConnId, Door, Stage, flag};
 use super::marks::MarkId;
 use super::outlet::{COPY_BYTES_MAX, WRITE_BYTES_MAX};
 use super::{Engine, SocketOp};
@@ -91,8 +91,18 @@ impl Engine {
     pub fn on_flushed(&mut self, id: ConnId) {
         let conn = &mut self.outlet.conns[id.index as usize];
         match conn.stage {
-            Stage::Open if conn.wait.is_some() || conn.has(flag::SLOW | flag::FADING) => {
-                self.leave_slow(id.index);
+            Stage::Open => {
+                let is_once = conn.has(flag::ONCE);
+                if conn.wait.is_some() || conn.has(flag::SLOW | flag::FADING) {
+                    self.leave_slow(id.index);
+                }
+                if is_once {
+                    self.on_once_flushed(id.index);
+                }
+            }
+            Stage::Head => {
+                conn.flags &= !flag::BLOCKED;
+                self.answered.push(id);
             }
             Stage::Parting => self.end_socket(id.index),
             Stage::Failing if conn.has(flag::EOF) => self.end_socket(id.index),
@@ -118,6 +128,7 @@ impl Engine {
         let conn = &self.outlet.conns[index as usize];
         let (wait, door) = (conn.wait, conn.door);
         let mut large = None;
+        let mut position = Vec::new();
         self.outlet.scratch.clear();
         for id in self.marks.ready(wait) {
             let mark = self.marks.get(id);
@@ -125,6 +136,10 @@ impl Engine {
                 debug_assert!(false, "what is held has come");
                 continue;
             };
+            position.clear();
+            if door == Door::MixedEvents {
+                self.put_positions(&mut position, index, Some((mark.topic, last.seq)));
+            }
             let value = last.frame(door.variant(), DataKind::Update);
             let out = &mut self.outlet.scratch;
             let begin = out.len();
@@ -146,6 +161,7 @@ impl Engine {
                     mark.why,
                 );
             }
+            out.extend_from_slice(&position);
             if value.len() > COPY_BYTES_MAX {
                 large = Some((id, last.clone()));
                 break;

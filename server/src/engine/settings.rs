@@ -57,6 +57,14 @@ pub struct Settings {
     pub head_bytes_max: usize,
     /// From accept to the end of the request head, milliseconds.
     pub handshake_timeout_ms: u32,
+    /// From the end of a request's head to the end of its body, milliseconds.
+    pub body_timeout_ms: u32,
+    /// How long a connection may wait between two HTTP requests, milliseconds.
+    pub keep_alive_timeout_ms: u32,
+    /// Longest body of a request, bytes.
+    pub body_bytes_max: usize,
+    /// How long a long poll may wait, milliseconds; more is shortened.
+    pub wait_max_ms: u32,
     /// A connection silent for so long is sent a ping, milliseconds; 0 = never.
     pub ping_interval_ms: u32,
     /// A connection silent for so long is closed (4201), milliseconds; 0 = never.
@@ -96,6 +104,10 @@ impl Default for Settings {
             flush_interval_us: 0,
             head_bytes_max: 16_384,
             handshake_timeout_ms: 10_000,
+            body_timeout_ms: 30_000,
+            keep_alive_timeout_ms: 75_000,
+            body_bytes_max: 4 << 20,
+            wait_max_ms: 60_000,
             ping_interval_ms: 30_000,
             idle_timeout_ms: 75_000,
             heartbeat_ms: 15_000,

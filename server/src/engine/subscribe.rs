@@ -16,6 +16,7 @@ use fanfare_wire::topic;
 use super::Engine;
 use super::commands::Fault;
 use super::conn::ConnId;
+use super::http::Wish;
 use super::recovery::Recovery;
 use super::rights::Act;
 use crate::hub::filters::Stage as FilterStage;
@@ -34,6 +35,32 @@ pub(super) struct Subscribe {
     missing: u32,
     /// What the updates that owners have sent for recovery take of an outbox.
     pub(super) recovered_bytes: u64,
+    /// It is for one answer of HTTP, and this is what that waits for.
+    pub(super) poll: Option<Wish>,
+}
+
+impl Subscribe {
+    /// One that wants nothing yet.
+    fn new(conn: ConnId, id: Option<Id<'_>>) -> Subscribe {
+        Subscribe {
+            conn,
+            id: id.map(|id| id.0.into()),
+            wants: Vec::new(),
+            faults: Vec::new(),
+            missing: 0,
+            recovered_bytes: 0,
+            poll: None,
+        }
+    }
+
+    /// One for an answer of HTTP.
+    pub(super) fn of_poll(conn: ConnId, want: Want, wish: Wish) -> Subscribe {
+        Subscribe {
+            wants: vec![want],
+            poll: Some(wish),
+            ..Subscribe::new(conn, None)
+        }
+    }
 }
 
 /// One topic or filter of a subscribe command. It is pinned until the command is done.
@@ -45,6 +72,19 @@ pub(super) struct Want {
     pub(super) recovery: Option<Recovery>,
     /// The owner would not have it, or the client has unsubscribed meanwhile.
     pub(super) state: WantState,
+}
+
+impl Want {
+    /// Every update from now on, and nothing before them.
+    pub(super) fn plain(source: Source) -> Want {
+        Want {
+            source,
+            options: SubOptions::default(),
+            snapshot: false,
+            recovery: None,
+            state: WantState::Wanted,
+        }
+    }
 }
 
 #[derive(Debug, PartialEq)]
@@ -63,14 +103,8 @@ impl Engine {
         topics: &[TopicRequest<'_>],
     ) -> Result<(), Fault> {
         self.judge_count(topics.len())?;
-        let mut subscribe = Subscribe {
-            conn: self.id_of(index),
-            id: id.map(|id| id.0.into()),
-            wants: Vec::with_capacity(topics.len()),
-            faults: Vec::new(),
-            missing: 0,
-            recovered_bytes: 0,
-        };
+        let mut subscribe = Subscribe::new(self.id_of(index), id);
+        subscribe.wants.reserve_exact(topics.len());
         for request in topics {
             match self.judge(index, request) {
                 Ok(()) => {
@@ -92,29 +126,12 @@ impl Engine {
     /// A room's connection subscribes to its topic as it comes in: no ack, no snapshot. What it left out it could not say, so
     /// it leaves nothing out.
     pub(super) fn enter_room(&mut self, index: u32, name: &str) {
-        let want = Want {
-            source: Source::Topic(self.hub.pin(name)),
-            options: SubOptions {
-                on_slow: OnSlow::Close,
-                ..SubOptions::default()
-            },
-            snapshot: false,
-            recovery: None,
-            state: WantState::Wanted,
-        };
+        let mut want = Want::plain(Source::Topic(self.hub.pin(name)));
+        want.options.on_slow = OnSlow::Close;
         self.outlet.conns[index as usize].pending_topics += 1;
-        let conn = self.id_of(index);
-        self.start(
-            index,
-            Subscribe {
-                conn,
-                id: None,
-                wants: vec![want],
-                faults: Vec::new(),
-                missing: 0,
-                recovered_bytes: 0,
-            },
-        );
+        let mut subscribe = Subscribe::new(self.id_of(index), None);
+        subscribe.wants.push(want);
+        self.start(index, subscribe);
     }
 
     /// Takes topics out of commands that still wait; they will be acked and sent nothing. Returns how many.
@@ -174,7 +191,8 @@ impl Engine {
         }
     }
 
-    fn judge(&self, index: u32, request: &TopicRequest<'_>) -> Result<(), Fault> {
+    /// Whether the connection may subscribe to one topic or filter.
+    pub(super) fn judge(&self, index: u32, request: &TopicRequest<'_>) -> Result<(), Fault> {
         let wildcard = topic::check_filter(&request.topic)
             .map_err(|error| (ErrorCode::BadTopic, Cow::from(error.to_string())))?;
         self.may(index, Act::Subscribe, &request.topic)?;
@@ -253,7 +271,7 @@ impl Engine {
     }
 
     /// Carries a command out at once if this shard knows all that it needs, else lets it wait for the owners.
-    fn start(&mut self, index: u32, mut subscribe: Subscribe) {
+    pub(super) fn start(&mut self, index: u32, mut subscribe: Subscribe) {
         let is_joining = |source: &Source| match source {
             Source::Topic(id) => matches!(
                 self.hub.topics[*id].stage,

@@ -103,6 +103,7 @@ struct Shared {
     is_surge: bool,
     ping: Option<FrameId>,
     heartbeat: Option<FrameId>,
+    comment: Option<FrameId>,
 }
 
 impl Engine {
@@ -116,7 +117,10 @@ impl Engine {
                 self.due.set(index, self.now, next_ms);
             }
         }
-        for frame in [shared.ping, shared.heartbeat].into_iter().flatten() {
+        for frame in [shared.ping, shared.heartbeat, shared.comment]
+            .into_iter()
+            .flatten()
+        {
             self.outlet.frames.release(frame);
         }
     }
@@ -127,20 +131,18 @@ impl Engine {
         let conn = &self.outlet.conns[index as usize];
         let silent_ms = now.since(conn.last_seen);
         match conn.stage {
-            Stage::Head | Stage::Asking => {
-                let left_ms = self.settings.handshake_timeout_ms.saturating_sub(silent_ms);
+            Stage::Head | Stage::Body | Stage::Asking | Stage::Polling => {
+                self.look_after_request(index, silent_ms)
+            }
+            Stage::Open => self.look_after_open(index, silent_ms, shared),
+            Stage::Parting | Stage::Failing if conn.is_sending_http() => {
+                let left_ms = self.unsent_left_ms(index);
                 if left_ms == 0 {
-                    let answer = match conn.stage {
-                        Stage::Asking => Answer::retry(503, "no answer in time\n", 1),
-                        _ => Answer::plain(408, "no whole request in time\n"),
-                    };
-                    self.answer(index, &answer);
-                    self.end_after_answer(index, Disconnect::HandshakeTimeout);
+                    self.end_socket(index);
                     return None;
                 }
                 Some(left_ms)
             }
-            Stage::Open => self.look_after_open(index, silent_ms, shared),
             Stage::Closing | Stage::Parting | Stage::Failing | Stage::Linger => {
                 let left_ms = self.settings.close_timeout_ms.saturating_sub(silent_ms);
                 if left_ms == 0 {
@@ -153,6 +155,61 @@ impl Engine {
         }
     }
 
+    /// How much longer the socket may take nothing of an HTTP answer, which may be long.
+    fn unsent_left_ms(&self, index: u32) -> u32 {
+        let conn = &self.outlet.conns[index as usize];
+        let unsent_ms = self.now.ms().since(conn.last_sent);
+        self.settings.slow_timeout_ms.saturating_sub(unsent_ms)
+    }
+
+    /// A connection that asks, or may ask, something of HTTP.
+    fn look_after_request(&mut self, index: u32, silent_ms: u32) -> Option<u32> {
+        let conn = &self.outlet.conns[index as usize];
+        let settings = &self.settings;
+        let (patience_ms, late) = match conn.stage {
+            Stage::Polling => {
+                let left_ms = conn.last_seen.since(self.now.ms());
+                if left_ms == 0 {
+                    self.end_wait(index);
+                    return None;
+                }
+                return Some(left_ms);
+            }
+            Stage::Head if conn.is_sending_http() => {
+                let left_ms = self.unsent_left_ms(index);
+                if left_ms == 0 {
+                    self.finish(index, Disconnect::Slow);
+                    return None;
+                }
+                return Some(left_ms);
+            }
+            Stage::Head if conn.has(flag::KEEP) && !conn.has(flag::BEGUN) => {
+                (settings.keep_alive_timeout_ms, None)
+            }
+            Stage::Body => (
+                settings.body_timeout_ms,
+                Some(Answer::plain(408, "no whole body in time\n")),
+            ),
+            Stage::Asking => (
+                settings.handshake_timeout_ms,
+                Some(Answer::retry(503, "no answer in time\n", 1)),
+            ),
+            _ => (
+                settings.handshake_timeout_ms,
+                Some(Answer::plain(408, "no whole request in time\n")),
+            ),
+        };
+        let left_ms = patience_ms.saturating_sub(silent_ms);
+        if left_ms > 0 {
+            return Some(left_ms);
+        }
+        match late {
+            Some(answer) => self.respond_and_end(index, &answer, Disconnect::HandshakeTimeout),
+            None => self.finish(index, Disconnect::Idle),
+        }
+        None
+    }
+
     fn look_after_open(&mut self, index: u32, silent_ms: u32, shared: &mut Shared) -> Option<u32> {
         let settings = self.settings.clone();
         let conn = &self.outlet.conns[index as usize];
@@ -162,12 +219,20 @@ impl Engine {
 
         // One that is not read cannot show a sign of life.
         let is_paused = self.jam.any && conn.has(flag::PAUSED);
-        if settings.idle_timeout_ms > 0 && !is_paused {
+        let is_events = conn.door.is_events();
+        if settings.idle_timeout_ms > 0 && !is_paused && !is_events {
             if silent_ms >= settings.idle_timeout_ms {
                 self.begin_close(index, Disconnect::Idle);
                 return None;
             }
             wait(settings.idle_timeout_ms - silent_ms);
+        }
+        if let Some(left_ms) = self.once_left_ms(index) {
+            if left_ms == 0 {
+                self.end_after_answer(index, Disconnect::Http(200));
+                return None;
+            }
+            wait(left_ms);
         }
         if let Some(left_ms) = self.patience_left_ms(index) {
             if left_ms == 0 {
@@ -179,16 +244,21 @@ impl Engine {
         let conn = &self.outlet.conns[index as usize];
         let heartbeat_after_ms = spread(settings.heartbeat_ms, index);
         let is_idle = conn.outbox.is_empty() && !conn.has(flag::BLOCKED);
-        if conn.door.is_ws() && settings.heartbeat_ms > 0 && is_idle {
+        let has_heartbeat = conn.door.is_ws() || (is_events && !conn.has(flag::ONCE));
+        if has_heartbeat && settings.heartbeat_ms > 0 && is_idle {
             if unsent_ms >= heartbeat_after_ms {
-                let frame = self.heartbeat(shared);
+                let frame = if is_events {
+                    self.comment(shared)
+                } else {
+                    self.heartbeat(shared)
+                };
                 self.outlet.push(index, frame);
                 wait(heartbeat_after_ms);
             } else {
                 wait(heartbeat_after_ms - unsent_ms);
             }
         }
-        if settings.ping_interval_ms > 0 {
+        if settings.ping_interval_ms > 0 && !is_events {
             let mut ping_after_ms = spread(settings.ping_interval_ms, index);
             if shared.is_surge && silent_ms >= ping_after_ms {
                 let longest_ms = spread_longest(settings.ping_interval_ms);
@@ -231,6 +301,11 @@ impl Engine {
             frame::put_frame(&mut self.frame, Opcode::Ping, b"");
             held(&mut self.outlet.frames, &self.frame)
         })
+    }
+
+    /// What a stream of events gets where a WebSocket gets a heartbeat: nobody is told of it.
+    fn comment(&mut self, shared: &mut Shared) -> FrameId {
+        *(shared.comment).get_or_insert_with(|| held(&mut self.outlet.frames, b":\n\n"))
     }
 
     fn heartbeat(&mut self, shared: &mut Shared) -> FrameId {

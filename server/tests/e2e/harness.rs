@@ -1,7 +1,7 @@
 //! Starting the server, talking to it, ending it.
 
 use std::io::{BufRead as _, BufReader, Read, Write as _};
-use std::net::{SocketAddr, TcpStream};
+use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::path::PathBuf;
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -112,10 +112,12 @@ impl Server {
         socket
     }
 
-    /// The status and all of the answer to `request`, sent as it is.
+    /// The status and all of the answer to `request`, sent as it is. Nothing follows it, which the server is told.
     pub(crate) fn http(&self, request: &[u8]) -> (u16, String) {
         let mut stream = self.tcp();
         stream.write_all(request).expect("the server reads");
+        // It may have been refused and closed already.
+        let _ = stream.shutdown(Shutdown::Write);
         response(&mut stream)
     }
 
