@@ -110,9 +110,9 @@ impl Engine {
             return;
         };
         let mut body = b"{\"topic\":".to_vec();
-        put_json(&mut body, &*topic);
+        put_json(&mut body, &topic);
         body.extend_from_slice(b",\"epoch\":");
-        put_json(&mut body, &**self.hub.epoch());
+        put_json(&mut body, self.hub.epoch());
         body.extend_from_slice(format!(",\"seq\":{},\"updates\":[", page.seq).as_bytes());
         for (number, update) in page.updates.iter().enumerate() {
             body.extend_from_slice(if number > 0 { b",\n" } else { b"\n" });

@@ -326,7 +326,10 @@ impl Engine {
         }
         let endpoint = Endpoint::find(request.path);
         let done = match (request.method, &endpoint) {
-            ("OPTIONS", endpoint) => Ok(self.answer_preflight(index, request, endpoint.allow())),
+            ("OPTIONS", endpoint) => {
+                self.answer_preflight(index, request, endpoint.allow());
+                Ok(())
+            }
             ("POST", Endpoint::Topic(_) | Endpoint::PublishMany) => {
                 let topic = match endpoint {
                     Endpoint::Topic(name) => Some(name),
