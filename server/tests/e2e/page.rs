@@ -1,5 +1,8 @@
 //! Executes the conversations of docs/PROTOCOL.md against the real server, with a client that is not ours.
 
+use std::io::{Read as _, Write as _};
+use std::net::TcpStream;
+
 use crate::harness::{Server, Socket, read, read_text, send};
 use tungstenite::Message;
 
@@ -128,6 +131,89 @@ fn every_conversation_on_the_page_happens_as_written() {
             None => server.connect(&session.path),
         };
         converse(&mut socket, session);
+    }
+}
+
+/// One fenced block of HTTP: what is sent, and the lines of each answer that must come, in their order.
+struct Exchange {
+    request: String,
+    expected: Vec<String>,
+}
+
+fn exchanges(page: &str) -> Vec<Vec<Exchange>> {
+    let blocks = page.split("```http\n").skip(1);
+    let blocks = blocks.filter_map(|block| block.split("```").next());
+    blocks.map(exchanges_of).collect()
+}
+
+fn exchanges_of(block: &str) -> Vec<Exchange> {
+    let mut exchanges: Vec<Exchange> = Vec::new();
+    let mut is_asked = true;
+    for line in block.lines() {
+        if let Some(text) = line.strip_prefix("< ") {
+            is_asked = true;
+            let last = exchanges.last_mut().expect("a request comes first");
+            last.expected.push(text.into());
+            continue;
+        }
+        let text = line.strip_prefix('>').expect("somebody says every line");
+        let text = text.strip_prefix(' ').unwrap_or(text);
+        if std::mem::take(&mut is_asked) {
+            exchanges.push(Exchange {
+                request: String::new(),
+                expected: Vec::new(),
+            });
+        }
+        let last = exchanges.last_mut().expect("one was just begun");
+        // The lines of a body are no lines of a head.
+        let is_body = last.request.contains("\r\n\r\n");
+        if is_body && !last.request.ends_with("\r\n\r\n") {
+            last.request.push('\n');
+        }
+        last.request.push_str(text);
+        if !is_body {
+            last.request.push_str("\r\n");
+        }
+    }
+    exchanges
+}
+
+/// Reads until every expected line has come.
+fn expect_lines(stream: &mut TcpStream, exchange: &Exchange) {
+    let mut answer = Vec::new();
+    loop {
+        let text = String::from_utf8_lossy(&answer).into_owned();
+        let mut lines = text.lines();
+        let all =
+            (exchange.expected.iter()).all(|pattern| lines.any(|line| matches(pattern, line)));
+        if all {
+            return;
+        }
+        let mut buffer = [0; 4096];
+        let count = stream.read(&mut buffer).unwrap_or(0);
+        assert!(
+            count > 0,
+            "{}expected\n{:#?}\ngot\n{text}",
+            exchange.request,
+            exchange.expected
+        );
+        answer.extend_from_slice(&buffer[..count]);
+    }
+}
+
+#[test]
+fn every_exchange_of_http_on_the_page_happens_as_written() {
+    let page = std::fs::read_to_string(PAGE).expect("the page");
+    let blocks = exchanges(&page);
+    assert!(blocks.len() >= 4, "the page has exchanges");
+    let server = Server::start(&[]);
+    for block in &blocks {
+        let mut stream = server.tcp();
+        for exchange in block {
+            let request = exchange.request.as_bytes();
+            stream.write_all(request).expect("the server reads");
+            expect_lines(&mut stream, exchange);
+        }
     }
 }
 
