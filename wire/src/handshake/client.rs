@@ -2,10 +2,10 @@
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use httparse::Status;
 
 use super::accept::accept_value;
-use super::http::{HEADERS_MAX, HeadLimits, Headers, RequestError, scan_head};
+use super::answer::{Answer, parse_answer};
+use super::http::{HeadLimits, RequestError};
 use super::server::{put_header_line, put_line};
 
 /// A key for the handshake from 16 random bytes.
@@ -94,23 +94,18 @@ pub fn parse_response(
     key: &str,
     limits: &HeadLimits,
 ) -> Result<Option<Accepted>, ResponseError> {
-    let Some(head_bytes) = scan_head(bytes, limits)? else {
-        return Ok(None);
-    };
-    let mut lines = [httparse::EMPTY_HEADER; HEADERS_MAX];
-    let mut parsed = httparse::Response::new(&mut lines);
-    let parse_status = parsed
-        .parse(&bytes[..head_bytes])
-        .map_err(RequestError::from)?;
-    let (Status::Complete(_), Some(status), Some(version)) =
-        (parse_status, parsed.code, parsed.version)
+    let Some(Answer {
+        status,
+        version,
+        headers,
+        head_bytes,
+    }) = parse_answer(bytes, limits)?
     else {
-        return Err(ResponseError::Malformed);
+        return Ok(None);
     };
     if status != 101 {
         return Err(ResponseError::Status { status });
     }
-    let headers = Headers::from_parsed(parsed.headers).ok_or(ResponseError::Malformed)?;
     if version != 1
         || !headers.has_token("upgrade", "websocket")
         || !headers.has_token("connection", "upgrade")

@@ -9,12 +9,14 @@
 //! ends stands twice.
 
 mod accept;
+mod answer;
 mod body;
 mod client;
 mod http;
 mod server;
 
 pub use accept::{ACCEPT_BYTES, accept_value};
+pub use answer::{Answer, parse_answer};
 pub use body::{BodyError, BodyReader, Framing};
 pub use client::{Accepted, ResponseError, new_key, parse_response, put_upgrade_request};
 pub use http::{HEADERS_MAX, HeadLimits, Headers, Request, RequestError, parse_request};
