@@ -4,7 +4,7 @@
 
 use crate::clock;
 use crate::dialect::{Dialect, Heard};
-use crate::link::Link;
+use crate::link::{Link, Message};
 use crate::plan::Plan;
 use anyhow::{Context as _, bail};
 use fanfare_wire::binary::Aliases;
@@ -178,6 +178,9 @@ impl Talk {
         let dialect = self.dialect;
         let read = loop {
             let read = self.link.read(&mut self.buffer, true, |message, _| {
+                let Message::Item(message) = message else {
+                    return;
+                };
                 match dialect.hear(message, &mut Aliases::default()) {
                     Ok(heard) => hear(heard),
                     Err(why) => garbled = Some(why),

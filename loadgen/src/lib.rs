@@ -14,7 +14,7 @@
 //! | [`conductor`], [`phase`], [`crew`] | what both courses are made of: orders and waits, phases, threads |
 //! | [`worker`], [`publisher`], [`control`] | threads that hold connections, the one that publishes, the question where topics stand |
 //! | [`class`] | how clients read: as fast as they can, slowly, not at all |
-//! | [`link`], [`dialect`], [`payload`] | one connection; what is said on it; what updates carry |
+//! | [`link`], [`dialect`], [`http`], [`payload`] | one connection; what is said on it, or over plain HTTP; what updates carry |
 //! | [`measure`], [`protocol`] | one load shape on any push server, from one thread; what other servers speak |
 //! | [`floor`] | the least that a server could do, to compare with |
 //! | [`verify`], [`latency`], [`counts`], [`tally`] | sequence checks, histograms, counts |
@@ -35,6 +35,7 @@ pub mod counts;
 pub mod crew;
 pub mod dialect;
 pub mod floor;
+pub mod http;
 pub mod latency;
 pub mod link;
 pub mod measure;

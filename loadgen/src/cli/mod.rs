@@ -63,6 +63,10 @@ Examples:
   # cut everybody, who then resumes (the server: --history 'load.>,count=1000')
   fanfare-loadgen run --topics 100 --publish-rate 500 --resume
 
+  # the same over plain HTTP: a stream of events each, or a long poll each
+  fanfare-loadgen run --protocol fanfare-sse
+  fanfare-loadgen run --protocol fanfare-poll
+
   # listen to feeds that somebody else publishes
   fanfare-loadgen run --connections 500 --topic AAPL --topic MSFT --subscriptions 2
 
@@ -76,6 +80,11 @@ pub enum DialectName {
     Fanfare,
     /// fanfare.v1.bin
     FanfareBin,
+    /// Server-Sent Events: GET /v1/sse?topics=… on the same port; publishes go over the WebSocket
+    FanfareSse,
+    /// Long polls: GET /v1/topics/TOPIC?wait=30s&after=… on the same port, one topic a connection;
+    /// what a poll passes over counts as skipped. Publishes go over the WebSocket
+    FanfarePoll,
 }
 
 /// Arguments of `run`.

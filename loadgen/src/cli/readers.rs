@@ -60,6 +60,20 @@ pub struct ReaderArgs {
     pub cut_after: Option<Duration>,
 }
 
+impl ReaderArgs {
+    /// Whether the clients ask for anything beside the topics.
+    pub fn asks_for_something(&self) -> bool {
+        let ReaderArgs {
+            mode,
+            on_slow,
+            min_interval_ms,
+            max_stale_ms,
+            ..
+        } = self;
+        mode.is_some() || on_slow.is_some() || min_interval_ms.is_some() || max_stale_ms.is_some()
+    }
+}
+
 /// `--mode`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum ModeName {

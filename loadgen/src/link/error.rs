@@ -1,5 +1,6 @@
 //! Why a link could not be opened, or ended; each with a short label under which it is counted.
 
+use crate::http::HttpError;
 use fanfare_wire::close::CloseCode;
 use fanfare_wire::error::ProtocolError;
 use fanfare_wire::handshake::ResponseError;
@@ -18,6 +19,9 @@ pub enum LinkError {
     /// The server did not answer the handshake with a WebSocket.
     #[error(transparent)]
     Refused(#[from] ResponseError),
+    /// What came over plain HTTP is not what was asked for.
+    #[error("{0}")]
+    Http(HttpError),
     /// The server broke RFC 6455.
     #[error("the server broke the WebSocket protocol: {0}")]
     Protocol(#[from] ProtocolError),
@@ -32,6 +36,15 @@ pub enum LinkError {
     TimedOut,
 }
 
+impl From<HttpError> for LinkError {
+    fn from(error: HttpError) -> LinkError {
+        match error {
+            HttpError::Head(error) => LinkError::Refused(error),
+            error => LinkError::Http(error),
+        }
+    }
+}
+
 impl LinkError {
     /// The kind under which it is counted.
     pub fn label(&self) -> Cow<'static, str> {
@@ -39,6 +52,7 @@ impl LinkError {
             LinkError::Io(error) => io_label(error),
             LinkError::Refused(ResponseError::Status { status }) => format!("http {status}").into(),
             LinkError::Refused(error) => format!("bad handshake: {error}").into(),
+            LinkError::Http(error) => format!("bad answer: {error}").into(),
             LinkError::Protocol(error) => format!("protocol broken: {error}").into(),
             LinkError::Closed(code) => format!("closed {}", Code(*code)).into(),
             LinkError::Ended => "ended without close".into(),

@@ -1,6 +1,7 @@
-//! One client end of a WebSocket over a non-blocking socket: handshake, frames, pongs, close.
-//! Sixteen bytes while nothing is going on; what a handshake, an unsent frame or an incomplete one
-//! needs is boxed and given back afterwards.
+//! One client end of a connection over a non-blocking socket: of a WebSocket with its handshake, frames,
+//! pongs and close, of a stream of events, or of requests and answers on plain HTTP. Sixteen bytes
+//! while nothing is going on; what a handshake, an unsent frame or an incomplete one needs is boxed
+//! and given back afterwards.
 //!
 //! Whoever owns the [`Link`] registers it once, edge-triggered, for reading and writing, and then:
 //! when it is writable, calls [`Link::flush`]; when it is readable, calls [`Link::read`]. Pings and
@@ -11,11 +12,12 @@ mod error;
 pub use error::{LinkError, NO_PORT};
 
 use crate::clock;
+use crate::http::{Answer, AnswerReader, EventReader, HEAD_LIMITS, HttpError};
 use crate::sys;
 use crate::target::Target;
 use fanfare_wire::close::CloseCode;
 use fanfare_wire::frame::{self, Opcode};
-use fanfare_wire::handshake::{self, HeadLimits, ResponseError};
+use fanfare_wire::handshake::{self, ResponseError};
 use fanfare_wire::reader::{Item, Limits, Reader, Role};
 use mio::net::TcpStream;
 use mio::{Interest, Registry, Token};
@@ -30,10 +32,6 @@ const LIMITS: Limits = Limits {
     message_bytes_max: 64 << 20,
     fragments_max: 1 << 16,
 };
-const HEAD_LIMITS: HeadLimits = HeadLimits {
-    head_bytes_max: 16 << 10,
-    line_bytes_max: 8 << 10,
-};
 /// Reads from one socket before others get their turn.
 const READS_MAX: usize = 16;
 
@@ -42,8 +40,7 @@ const READS_MAX: usize = 16;
 pub struct Link {
     stream: TcpStream,
     is_open: bool,
-    /// Bytes both ways, no WebSocket.
-    is_plain: bool,
+    framing: Framing,
     /// We have sent a close frame.
     is_closing: bool,
     /// It was answered: what remains is that the server ends the stream.
@@ -52,10 +49,36 @@ pub struct Link {
     cold: Option<Box<Cold>>,
 }
 
+/// What the bytes that arrive are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Framing {
+    /// Frames of a WebSocket, behind its handshake.
+    WebSocket,
+    /// Bytes of any kind, handed out as they come.
+    Bytes,
+    /// Server-Sent Events, behind the head of an answer.
+    Events,
+    /// Answers to requests, one behind the other.
+    Answers,
+}
+
+/// What a link has heard.
+#[derive(Debug)]
+pub enum Message<'a> {
+    /// A message of a WebSocket, the data of an event, bytes.
+    Item(Item<'a>),
+    /// The id of an event: where the stream stands now that the event has been heard.
+    Id(&'a str),
+    /// An answer to a request.
+    Answer(Answer<'a>),
+}
+
 /// What an idle link does not need.
 #[derive(Debug, Default)]
 struct Cold {
     reader: Reader,
+    events: EventReader,
+    answers: AnswerReader,
     /// Bytes to be sent; the first `sent` of them have been.
     out: Vec<u8>,
     sent: usize,
@@ -113,23 +136,34 @@ impl Link {
         Ok(Link {
             stream,
             is_open: false,
-            is_plain: false,
+            framing: Framing::WebSocket,
             is_closing: false,
             is_answered: false,
             cold: Some(cold),
         })
     }
 
-    /// Begins to connect without a WebSocket: it is open from now on, what is queued goes out as soon
-    /// as the socket is writable, and what arrives is handed out as it comes, as binary.
-    pub fn connect_plainly(target: &Target) -> io::Result<Link> {
+    /// Begins to connect without a WebSocket; `request` goes out as soon as the socket is writable.
+    /// Bytes of any kind are open from the beginning; a stream of events is with the head of its
+    /// answer, requests and answers with the first answer.
+    pub fn connect_plainly(
+        target: &Target,
+        source: Option<IpAddr>,
+        receive_buffer: Option<usize>,
+        framing: Framing,
+        request: Vec<u8>,
+    ) -> io::Result<Link> {
+        debug_assert_ne!(framing, Framing::WebSocket, "which has a handshake");
         Ok(Link {
-            stream: stream(target, None, None)?,
-            is_open: true,
-            is_plain: true,
+            stream: stream(target, source, receive_buffer)?,
+            is_open: framing == Framing::Bytes,
+            framing,
             is_closing: false,
             is_answered: false,
-            cold: None,
+            cold: Some(Box::new(Cold {
+                out: request,
+                ..Cold::default()
+            })),
         })
     }
 
@@ -218,27 +252,32 @@ impl Link {
     /// Gives back the memory that is not needed now. Links in great number call this after each
     /// event.
     pub fn relax(&mut self) {
-        let idle = |cold: &Cold| cold.reader.is_idle() && cold.out.is_empty();
+        let idle = |cold: &Cold| {
+            cold.reader.is_idle()
+                && cold.events.is_idle()
+                && cold.answers.is_idle()
+                && cold.out.is_empty()
+        };
         if self.is_open && self.cold.as_deref().is_some_and(idle) {
             self.cold = None;
         }
     }
 
-    /// Reads through `buffer` and hands every text and binary message to `hear`, with the monotonic
-    /// time of its arrival. Reads until the socket is empty; `to_the_end` says that the peer has
+    /// Reads through `buffer` and hands every message to `hear`, with the monotonic time of its
+    /// arrival. Reads until the socket is empty; `to_the_end` says that the peer has
     /// ended its side (a read that does not fill the buffer then does not prove that there is no
     /// more).
     pub fn read(
         &mut self,
         buffer: &mut [u8],
         to_the_end: bool,
-        hear: impl FnMut(Item<'_>, u64),
+        hear: impl FnMut(Message<'_>, u64),
     ) -> Read {
         self.read_times(READS_MAX, buffer, to_the_end, hear)
     }
 
     /// The same, but takes no more than fits into `buffer` once.
-    pub fn read_once(&mut self, buffer: &mut [u8], hear: impl FnMut(Item<'_>, u64)) -> Read {
+    pub fn read_once(&mut self, buffer: &mut [u8], hear: impl FnMut(Message<'_>, u64)) -> Read {
         self.read_times(1, buffer, false, hear)
     }
 
@@ -247,7 +286,7 @@ impl Link {
         times: usize,
         buffer: &mut [u8],
         to_the_end: bool,
-        mut hear: impl FnMut(Item<'_>, u64),
+        mut hear: impl FnMut(Message<'_>, u64),
     ) -> Read {
         let mut read = Read {
             more: true,
@@ -287,15 +326,19 @@ impl Link {
         &mut self,
         bytes: &mut [u8],
         opened: &mut bool,
-        hear: &mut impl FnMut(Item<'_>, u64),
+        hear: &mut impl FnMut(Message<'_>, u64),
     ) -> Result<(), LinkError> {
         let now_ns = clock::monotonic_ns();
-        if self.is_plain {
-            hear(Item::Binary(bytes), now_ns);
-            return Ok(());
-        }
-        if self.is_open {
-            return self.on_frames(bytes, now_ns, hear);
+        match self.framing {
+            Framing::WebSocket if self.is_open => return self.on_frames(bytes, now_ns, hear),
+            Framing::WebSocket => {}
+            Framing::Bytes => {
+                hear(Message::Item(Item::Binary(bytes)), now_ns);
+                return Ok(());
+            }
+            Framing::Events if self.is_open => return self.on_events(bytes, now_ns, hear),
+            Framing::Events => return self.on_event_head(bytes, now_ns, opened, hear),
+            Framing::Answers => return self.on_answers(bytes, now_ns, opened, hear),
         }
         let cold = self.cold.get_or_insert_default();
         cold.head.extend_from_slice(bytes);
@@ -316,7 +359,7 @@ impl Link {
         &mut self,
         mut bytes: &mut [u8],
         now_ns: u64,
-        hear: &mut impl FnMut(Item<'_>, u64),
+        hear: &mut impl FnMut(Message<'_>, u64),
     ) -> Result<(), LinkError> {
         if self.is_answered {
             return Ok(());
@@ -328,7 +371,7 @@ impl Link {
             .unwrap_or_default();
         while let Some(item) = reader.next(&LIMITS, &mut bytes)? {
             match item {
-                Item::Text(_) | Item::Binary(_) => hear(item, now_ns),
+                Item::Text(_) | Item::Binary(_) => hear(Message::Item(item), now_ns),
                 Item::Ping(payload) => self.queue(Opcode::Pong, payload),
                 Item::Pong(_) => {}
                 Item::Close(_) if self.is_closing => {
@@ -353,6 +396,109 @@ impl Link {
         }
         Ok(())
     }
+
+    fn on_event_head(
+        &mut self,
+        bytes: &[u8],
+        now_ns: u64,
+        opened: &mut bool,
+        hear: &mut impl FnMut(Message<'_>, u64),
+    ) -> Result<(), LinkError> {
+        let cold = self.cold.get_or_insert_default();
+        cold.head.extend_from_slice(bytes);
+        let Some(answer) = handshake::parse_answer(&cold.head, &HEAD_LIMITS)? else {
+            return Ok(());
+        };
+        if answer.status != 200 {
+            let status = answer.status;
+            return Err(ResponseError::Status { status }.into());
+        }
+        if answer.headers.get("transfer-encoding").is_some() {
+            return Err(HttpError::Coding.into());
+        }
+        // Parameters, such as the charset, may follow.
+        let content_type = answer.headers.get("content-type").unwrap_or_default();
+        let essence = content_type.split(';').next().unwrap_or_default();
+        if !essence.trim().eq_ignore_ascii_case("text/event-stream") {
+            return Err(HttpError::NotEvents.into());
+        }
+        let head_bytes = answer.head_bytes;
+        let head = std::mem::take(&mut cold.head);
+        self.is_open = true;
+        *opened = true;
+        self.on_events(&head[head_bytes..], now_ns, hear)
+    }
+
+    fn on_events(
+        &mut self,
+        bytes: &[u8],
+        now_ns: u64,
+        hear: &mut impl FnMut(Message<'_>, u64),
+    ) -> Result<(), LinkError> {
+        let mut reader = self
+            .cold
+            .as_mut()
+            .map(|cold| std::mem::take(&mut cold.events))
+            .unwrap_or_default();
+        let mut closed = None;
+        reader.read(bytes, |event| {
+            match event.data.map(|data| (data, closing_code(data))) {
+                Some((_, Some(code))) => closed = Some(code),
+                Some((data, None)) => hear(Message::Item(Item::Text(data)), now_ns),
+                None => {}
+            }
+            if let Some(id) = event.id {
+                hear(Message::Id(id), now_ns);
+            }
+        })?;
+        if let Some(code) = closed {
+            return Err(LinkError::Closed(Some(code)));
+        }
+        if !reader.is_idle() {
+            self.cold.get_or_insert_default().events = reader;
+        }
+        Ok(())
+    }
+
+    fn on_answers(
+        &mut self,
+        bytes: &[u8],
+        now_ns: u64,
+        opened: &mut bool,
+        hear: &mut impl FnMut(Message<'_>, u64),
+    ) -> Result<(), LinkError> {
+        let mut reader = self
+            .cold
+            .as_mut()
+            .map(|cold| std::mem::take(&mut cold.answers))
+            .unwrap_or_default();
+        let mut is_answered = false;
+        reader.read(bytes, |answer| {
+            is_answered = true;
+            hear(Message::Answer(answer), now_ns);
+        })?;
+        if is_answered && !self.is_open {
+            self.is_open = true;
+            *opened = true;
+        }
+        if !reader.is_idle() {
+            self.cold.get_or_insert_default().answers = reader;
+        }
+        Ok(())
+    }
+}
+
+/// The code of the event that ends a stream: what ends a WebSocket with a close frame ends a stream with
+/// `{"type":"closed","code":4103,…}`.
+fn closing_code(data: &str) -> Option<CloseCode> {
+    #[derive(serde::Deserialize)]
+    struct Closed {
+        code: u16,
+    }
+    // The type stands first in whatever a server of ours writes.
+    let is_it = data.starts_with(r#"{"type":"closed""#);
+    let closed: Closed = is_it.then(|| serde_json::from_str(data).ok()).flatten()?;
+    Some(CloseCode(closed.code))
 }
 
 /// A socket that is connecting.

@@ -10,7 +10,7 @@ use super::recent::Recent;
 use crate::clock;
 use crate::counts::Counts;
 use crate::latency::Latency;
-use crate::link::{Link, LinkError};
+use crate::link::{Framing, Link, LinkError, Message};
 use crate::payload;
 use crate::protocol::{self, Said};
 use crate::sys::Timer;
@@ -130,7 +130,7 @@ impl<'a> Session<'a> {
         let mut link = if protocol.publishes_over_websocket() {
             self.connect(&self.plan.target, None)?
         } else {
-            Link::connect_plainly(&self.plan.target)?
+            Link::connect_plainly(&self.plan.target, None, None, Framing::Bytes, Vec::new())?
         };
         link.register(self.poll.registry(), PUBLISHER)?;
         self.publisher = Some(link);
@@ -337,6 +337,9 @@ impl<'a> Session<'a> {
         let ended = loop {
             let mut asked = None;
             let read = link.read(&mut self.buffer, to_the_end, |message, _| {
+                let Message::Item(message) = message else {
+                    return;
+                };
                 let heard = plan.protocol.hear_publisher(message, |said| match said {
                     Said::Refused(why) => refusals.add(&why),
                     Said::Asked(opcode, answer) => asked = Some((opcode, answer)),
@@ -382,6 +385,9 @@ impl<'a> Session<'a> {
         };
         let (mut acked, mut echoed, mut asked) = (0, 0, None);
         let read = link.read(buffer, to_the_end, |message, at_ns| {
+            let Message::Item(message) = message else {
+                return;
+            };
             if let Some(echo) = echo {
                 echoed += u32::from(echo.on_message(slot, message, at_ns));
                 return;

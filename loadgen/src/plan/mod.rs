@@ -9,6 +9,7 @@ pub use readers::Readers;
 
 use crate::cli::{DialectName, LatencyFrom, RunArgs};
 use crate::dialect::Dialect;
+use crate::link::Framing;
 use crate::payload::PAYLOAD_BYTES_MIN;
 use crate::target::Target;
 use crate::topics::{Batch, Popularity, Topics};
@@ -27,8 +28,10 @@ const SLOWEST_CONNECTS_PER_S: f64 = 500.0;
 pub struct Plan {
     /// What the host allows.
     pub host: Host,
-    /// The protocol.
+    /// The protocol; over plain HTTP what events hold.
     pub dialect: Dialect,
+    /// How subscribers connect: to a WebSocket, to a stream of events, or to poll.
+    pub framing: Framing,
     /// Where to connect; connections take turns.
     pub targets: Vec<Target>,
     /// Where to connect from; connections to one target take turns. `None`: the kernel chooses.
@@ -109,6 +112,20 @@ impl Plan {
             "--subscriptions {subscriptions} is more than the {} topics there are",
             topics.len()
         );
+        if args.protocol == DialectName::FanfarePoll {
+            ensure!(
+                subscriptions == 1,
+                "--protocol fanfare-poll: a poll is of one topic, not of --subscriptions {subscriptions}"
+            );
+            ensure!(
+                !args.readers.resume,
+                "--resume: a poll brings the newest value and nothing that was missed; use fanfare or fanfare-sse"
+            );
+            ensure!(
+                !args.readers.asks_for_something(),
+                "--mode, --on-slow, --min-interval-ms and --max-stale-ms: a poll has no such options"
+            );
+        }
         let workers = fit::workers(host, args.connections, args.workers)?;
         let sources = fit::sources(
             host,
@@ -129,8 +146,13 @@ impl Plan {
         Ok(Plan {
             host: *host,
             dialect: match args.protocol {
-                DialectName::Fanfare => Dialect::Json,
                 DialectName::FanfareBin => Dialect::Binary,
+                _ => Dialect::Json,
+            },
+            framing: match args.protocol {
+                DialectName::Fanfare | DialectName::FanfareBin => Framing::WebSocket,
+                DialectName::FanfareSse => Framing::Events,
+                DialectName::FanfarePoll => Framing::Answers,
             },
             targets,
             sources,
@@ -169,6 +191,13 @@ impl Plan {
             histograms: args.histograms,
             quiet: args.quiet,
         })
+    }
+}
+
+impl Plan {
+    /// Where the connection with this number in the run goes.
+    pub fn target_of(&self, number: u64) -> &Target {
+        &self.targets[(number % self.targets.len() as u64) as usize]
     }
 }
 
@@ -294,6 +323,18 @@ pub(crate) mod tests {
             ("--resume --stalled-percent 100", "there are none"),
             ("--resume --cut-after 1m", "--cut-after must be less"),
             ("--publish-rate 0 --publishers 3", "would publish nothing"),
+            (
+                "--protocol fanfare-poll --topics 3 --subscriptions 2",
+                "a poll is of one topic, not of --subscriptions 2",
+            ),
+            (
+                "--protocol fanfare-poll --resume",
+                "use fanfare or fanfare-sse",
+            ),
+            (
+                "--protocol fanfare-poll --mode latest",
+                "has no such options",
+            ),
             ("--connections 1000000 --workers 4", "--workers 51 would do"),
             (
                 "--connections 100000 --source-addresses 2",

@@ -4,6 +4,7 @@
 use super::line::Line;
 use super::{Publisher, PublisherReport};
 use crate::dialect::Heard;
+use crate::link::Message;
 use fanfare_wire::binary::Aliases;
 use mio::event::Event;
 
@@ -30,17 +31,22 @@ impl Publisher {
             let read = link.read(
                 buffer,
                 event.is_read_closed() || event.is_error(),
-                |message, at_ns| match plan.dialect.hear(message, &mut Aliases::default()) {
-                    Ok(Heard::Published { id: Some(id), seq }) => {
-                        answers.push((Answer::Taken { id, seq }, at_ns));
+                |message, at_ns| {
+                    let Message::Item(message) = message else {
+                        return;
+                    };
+                    match plan.dialect.hear(message, &mut Aliases::default()) {
+                        Ok(Heard::Published { id: Some(id), seq }) => {
+                            answers.push((Answer::Taken { id, seq }, at_ns));
+                        }
+                        Ok(Heard::Refused { id, label }) => {
+                            answers.push((Answer::Refused { id, label }, at_ns));
+                        }
+                        Ok(Heard::Published { id: None, .. }) | Err(_) => {
+                            answers.push((Answer::Odd, at_ns));
+                        }
+                        Ok(_) => {}
                     }
-                    Ok(Heard::Refused { id, label }) => {
-                        answers.push((Answer::Refused { id, label }, at_ns));
-                    }
-                    Ok(Heard::Published { id: None, .. }) | Err(_) => {
-                        answers.push((Answer::Odd, at_ns));
-                    }
-                    Ok(_) => {}
                 },
             );
             bytes += read.bytes;

@@ -4,6 +4,7 @@
 use super::file::{self, Step, Task};
 use crate::cli::{LatencyFrom, ScenarioArgs};
 use crate::dialect::Dialect;
+use crate::link::Framing;
 use crate::plan::{self, Host, Plan, Readers, fit};
 use crate::topics::{Batch, Popularity, Topics};
 use anyhow::{Context as _, bail, ensure};
@@ -88,6 +89,7 @@ impl Script {
         let plan = Plan {
             host: *host,
             dialect: Dialect::Json,
+            framing: Framing::WebSocket,
             workers: fit::workers(host, args.connections, args.workers)?,
             sources: fit::sources(
                 host,

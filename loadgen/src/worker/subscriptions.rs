@@ -2,6 +2,8 @@
 //! what it says, and times deliveries. Called with every message of every connection; knows no
 //! sockets.
 
+mod http;
+
 use super::recovery::Recovery;
 use super::waking::Waking;
 use crate::class::{Class, Classes};
@@ -40,6 +42,8 @@ pub struct Subscriptions {
     pub untimed: u64,
     /// Refusals and messages that were not understood, by kind.
     pub errors: Counts,
+    /// What connections over plain HTTP must remember.
+    memory: http::Memory,
 }
 
 /// The wait for the final seqs.
@@ -87,6 +91,7 @@ pub struct Answers {
 impl Subscriptions {
     /// Chooses the topics of the connections with these numbers in the run; the first is slot 0.
     pub fn new(plan: Arc<Plan>, numbers: impl ExactSizeIterator<Item = u64>) -> Subscriptions {
+        let slots = numbers.len();
         // Exactly as large as it will ever be: growing would double the peak.
         let mut cursors = Vec::with_capacity(numbers.len() * plan.subscriptions);
         let mut chosen = Vec::with_capacity(plan.subscriptions);
@@ -102,6 +107,7 @@ impl Subscriptions {
             }
         }
         Subscriptions {
+            memory: http::Memory::new(&plan, slots),
             plan,
             cursors,
             hint: 0,
@@ -268,6 +274,7 @@ impl Subscriptions {
     /// when it comes back begin anew: what it misses meanwhile is no loss.
     pub fn forget(&mut self, client: Client) {
         self.close(client, true);
+        self.memory.forget(client.slot);
         for index in self.range(client.slot) {
             self.ledger.forget(index);
             self.cursors[index] = Cursor::new(self.cursors[index].topic);

@@ -5,6 +5,7 @@
 #![allow(dead_code, clippy::unwrap_used)]
 
 mod binary;
+mod http;
 
 use serde_json::Value;
 use serde_json::value::RawValue;
@@ -57,6 +58,16 @@ pub(crate) enum Conduct {
     Dead,
     /// Serves ten connections, and says nothing to those that come later.
     Fainting,
+    /// Over plain HTTP: half of an event is missing, or an answer is longer than it says.
+    Torn,
+    /// Over plain HTTP: ids and tags name a seq that has not come.
+    Overstating,
+    /// Over plain HTTP: what a stream missed is not all there when it resumes.
+    Forgetting,
+    /// Over plain HTTP: polls for a first value are over soon.
+    Impatient,
+    /// Over plain HTTP: there is no room.
+    Busy,
 }
 
 /// A server on a port of the system's choice; its threads end with the test's process.
@@ -68,6 +79,7 @@ pub(crate) struct Server {
 struct Topic {
     seq: u64,
     last: Option<String>,
+    history: Vec<String>,
     subscribers: Vec<Sender<Out>>,
     held: Option<Out>,
 }
@@ -157,8 +169,12 @@ fn serve(stream: TcpStream, conduct: Conduct, hub: &Hub) -> Option<()> {
     } else {
         usize::MAX
     };
+    let is_http = http::is_asked_for(&stream);
     let mut is_binary = false;
     let pieces = Pieces { stream, at_most };
+    if is_http {
+        return http::serve(pieces, conduct, hub);
+    }
     let mut socket = tungstenite::accept_hdr(pieces, binary::choose(&mut is_binary)).ok()?;
     // Reading and writing take turns in this one thread.
     socket
@@ -293,6 +309,7 @@ fn publish(hub: &Hub, name: &str, data: &str, conduct: Conduct) -> u64 {
     let topic = hub.entry(name.to_owned()).or_default();
     topic.seq += 1;
     topic.last = Some(data.to_owned());
+    topic.history.push(data.to_owned());
     let update = Out::Text(frame("update", name, topic.seq, data));
     for (place, subscriber) in topic.subscribers.iter().enumerate() {
         let outs = if place == 0 {

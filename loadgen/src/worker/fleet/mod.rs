@@ -14,12 +14,12 @@ use super::report::WorkerReport;
 use super::subscriptions::{Answers, Client, Subscriptions};
 use crate::class::Class;
 use crate::clock;
-use crate::link::{Link, Read};
+use crate::link::{Framing, Link, Message, Read};
 use crate::phase::{Order, Pace};
 use crate::plan::Plan;
 use crate::tally::Figures;
 use fanfare_wire::binary::Aliases;
-use fanfare_wire::reader::Item;
+use fanfare_wire::handshake::ResponseError;
 use mio::Registry;
 use mio::event::Event;
 use readers::Readers;
@@ -54,6 +54,14 @@ pub struct Fleet {
     command: Vec<u8>,
     report: WorkerReport,
     figures: Figures,
+}
+
+/// What one reading has brought of answers to polls.
+#[derive(Debug, Default)]
+struct Polls {
+    answered: u32,
+    /// The status of one that refuses.
+    refused: Option<u16>,
 }
 
 /// A connection.
@@ -146,13 +154,21 @@ impl Fleet {
     pub fn on_order(&mut self, order: &Order) {
         self.give_up();
         match order {
-            Order::Connect(pace) => self.begin_job(Job::Connect, pace),
+            Order::Connect(pace) => {
+                if self.plan.framing != Framing::WebSocket {
+                    // To connect is to subscribe.
+                    self.set_batches(self.plan.batches.len());
+                }
+                self.begin_job(Job::Connect, pace);
+            }
             Order::Close(pace) => self.begin_job(Job::Close, pace),
             Order::Subscribe { pace, batch } => {
                 self.subscriptions.stop_drain();
                 self.batches = *batch..batch + 1;
                 self.batches_in_force = batch + 1;
-                self.begin_job(Job::Subscribe, pace);
+                if self.plan.framing == Framing::WebSocket {
+                    self.begin_job(Job::Subscribe, pace);
+                }
             }
             Order::Join { pace, batches } => self.begin_joining(pace, *batches),
             Order::Leave { pace, percent } => self.begin_leaving(pace, *percent),
@@ -341,7 +357,7 @@ impl Fleet {
     fn hear(
         &mut self,
         slot: u32,
-        read: impl FnOnce(&mut Link, &mut dyn FnMut(Item<'_>, u64)) -> Read,
+        read: impl FnOnce(&mut Link, &mut dyn FnMut(Message<'_>, u64)) -> Read,
     ) -> Option<Read> {
         let client = self.client(slot);
         let Fleet {
@@ -354,14 +370,23 @@ impl Fleet {
         let aliases = &mut aliases[client.number as usize % plan.targets.len()];
         let link = members[slot as usize].link.as_mut()?;
         let mut answers = Answers::default();
-        let read = read(
-            link,
-            &mut |message, at_ns| match plan.dialect.hear(message, aliases) {
+        let mut polls = Polls::default();
+        let mut read = read(link, &mut |message, at_ns| match message {
+            Message::Item(item) => match plan.dialect.hear(item, aliases) {
                 Ok(heard) => subscriptions.on_heard(client, heard, at_ns, &mut answers),
                 Err(why) => subscriptions.on_garbled(client, &why),
             },
-        );
+            Message::Id(id) => subscriptions.on_id(client, id),
+            Message::Answer(answer) => {
+                polls.answered += 1;
+                let refused = subscriptions.on_answer(client, &answer, at_ns, &mut answers);
+                polls.refused = polls.refused.or(refused);
+            }
+        });
         self.figures.bytes_in += read.bytes as u64;
+        if polls.answered > 0 {
+            self.ask_again(slot, &polls, &mut read);
+        }
         if read.opened {
             self.on_opened(slot);
         }
@@ -372,6 +397,28 @@ impl Fleet {
             self.on_end(slot, error);
         }
         Some(read)
+    }
+
+    /// A poll was answered: the next one is due, unless the server will not have it.
+    fn ask_again(&mut self, slot: u32, polls: &Polls, read: &mut Read) {
+        let client = self.client(slot);
+        if polls.answered > 1 {
+            self.subscriptions
+                .on_garbled(client, "an answer that nobody asked for");
+        }
+        if let Some(status) = polls.refused {
+            read.opened = false;
+            read.ended = Some(ResponseError::Status { status }.into());
+        }
+        if read.ended.is_some() {
+            return;
+        }
+        let target = self.plan.target_of(client.number);
+        self.command.clear();
+        self.subscriptions.put_poll(&mut self.command, target, slot);
+        if let Some(link) = &mut self.members[slot as usize].link {
+            link.queue_made(&self.command);
+        }
     }
 
     /// Sends what waits. An idle link has nothing to send and costs nothing here.

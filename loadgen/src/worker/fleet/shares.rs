@@ -112,7 +112,7 @@ impl Fleet {
         self.report.hand_over(&mut self.subscriptions, &figures)
     }
 
-    fn set_batches(&mut self, batches: usize) {
+    pub(super) fn set_batches(&mut self, batches: usize) {
         self.batches = 0..batches;
         self.batches_in_force = batches;
     }

@@ -5,7 +5,7 @@
 use super::{Answers, Fleet, Flight, Job, Stage};
 use crate::class::Class;
 use crate::clock;
-use crate::link::{Link, LinkError};
+use crate::link::{Framing, Link, LinkError};
 use crate::plan::Plan;
 use fanfare_wire::command::Since;
 use fanfare_wire::frame::Opcode;
@@ -25,13 +25,14 @@ impl Fleet {
             targets,
             sources,
             dialect,
+            framing,
             ..
         } = &*self.plan;
         let member = &mut self.members[slot as usize];
         // Another attempt comes from another address: the first may have had no port left.
         let source =
             sources[(number / targets.len() + usize::from(member.attempts)) % sources.len()];
-        let target = &targets[number % targets.len()];
+        let target = self.plan.target_of(number as u64);
         member.attempts = member.attempts.saturating_add(1);
         member.since_ns = clock::monotonic_ns();
         // Else the kernel would read for them: on loopback its buffers take megabytes.
@@ -39,13 +40,19 @@ impl Fleet {
             Class::Healthy => None,
             _ => self.plan.readers.receive_buffer,
         };
-        let protocol = dialect.subprotocol();
-        let link =
-            Link::connect_narrow(target, source, protocol, receive_buffer).and_then(|mut link| {
-                link.register(registry, Token(slot as usize))?;
-                Ok(link)
-            });
-        match link {
+        let link = if *framing == Framing::WebSocket {
+            Link::connect_narrow(target, source, dialect.subprotocol(), receive_buffer)
+        } else {
+            let mut request = Vec::new();
+            self.subscriptions
+                .put_request(&mut request, target, slot, &self.batches);
+            Link::connect_plainly(target, source, receive_buffer, *framing, request)
+        };
+        let registered = link.and_then(|mut link| {
+            link.register(registry, Token(slot as usize))?;
+            Ok(link)
+        });
+        match registered {
             Ok(link) => {
                 member.link = Some(link);
                 member.stage = Stage::Connecting;
@@ -66,20 +73,36 @@ impl Fleet {
         self.land();
         match self.job() {
             Some(Job::Join | Job::Churn) => self.subscribe(slot),
+            Some(Job::Connect) if self.plan.framing != Framing::WebSocket => self.subscribe(slot),
             _ => self.settle(),
         }
     }
 
     pub(super) fn subscribe(&mut self, slot: u32) {
         let member = &mut self.members[slot as usize];
-        let (Some(link), Stage::Open | Stage::Subscribed) = (&mut member.link, member.stage) else {
+        if member.link.is_none() || !matches!(member.stage, Stage::Open | Stage::Subscribed) {
             return self.settle();
-        };
+        }
         let count = self.subscriptions.count(&self.batches);
         if count == 0 {
             member.stage = Stage::Subscribed;
             return self.on_joined(slot);
         }
+        member.stage = Stage::Subscribing;
+        member.since_ns = clock::monotonic_ns();
+        member.unanswered = count as u32;
+        if self.plan.framing == Framing::WebSocket {
+            self.put_subscribe(slot);
+        }
+        self.launch(slot);
+        self.flush(slot);
+    }
+
+    /// Queues the subscribe commands. Over plain HTTP the request has said it all.
+    fn put_subscribe(&mut self, slot: u32) {
+        let Some(link) = &mut self.members[slot as usize].link else {
+            return;
+        };
         let (mut topics, mut topics_bytes, mut id) = (Vec::new(), 0, 0);
         let options = &self.plan.readers.options;
         let mut command = |id, topics: Vec<(&str, Option<Since<'_>>)>| {
@@ -100,11 +123,6 @@ impl Fleet {
             topics_bytes += bytes;
         }
         command(id, topics);
-        member.stage = Stage::Subscribing;
-        member.since_ns = clock::monotonic_ns();
-        member.unanswered = count as u32;
-        self.launch(slot);
-        self.flush(slot);
     }
 
     pub(super) fn on_answers(&mut self, slot: u32, answers: Answers) {
@@ -143,8 +161,9 @@ impl Fleet {
         let Some(link) = &mut member.link else {
             return self.settle();
         };
-        if member.class == Class::HalfOpen {
-            // It would hear no answer. A reset goes out, so that the server is rid of it.
+        if member.class == Class::HalfOpen || self.plan.framing != Framing::WebSocket {
+            // It would hear no answer, or there is none. A reset goes out, so that the server is rid
+            // of it.
             if let Some(link) = member.link.take() {
                 link.cut();
             }

@@ -1,0 +1,208 @@
+//! The requests of subscribers over HTTP.
+
+use crate::target::Target;
+use fanfare_wire::command::Options;
+use std::io::Write as _;
+use std::time::Duration;
+
+/// Where a stream of events, or a poll, goes on in one topic.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Position<'a> {
+    /// The topic's name.
+    pub topic: &'a str,
+    /// The epoch in which `seq` was counted.
+    pub epoch: &'a str,
+    /// The last seq that was seen.
+    pub seq: u64,
+}
+
+/// The positions that the id of an event names: `topic=epoch:seq`, separated by commas. What is none is
+/// left out.
+pub fn positions(id: &str) -> impl Iterator<Item = Position<'_>> {
+    id.split(',').filter_map(|text| {
+        let (topic, rest) = text.trim().split_once('=')?;
+        let (epoch, seq) = rest.rsplit_once(':')?;
+        let seq = seq.parse().ok()?;
+        Some(Position { topic, epoch, seq })
+    })
+}
+
+/// The id that names these positions.
+pub fn id<'a>(positions: impl Iterator<Item = Position<'a>>) -> String {
+    let mut id = String::new();
+    for Position { topic, epoch, seq } in positions {
+        let comma = if id.is_empty() { "" } else { "," };
+        id += &format!("{comma}{topic}={epoch}:{seq}");
+    }
+    id
+}
+
+/// Appends the request for a stream of these topics; `last_event_id` is where it goes on, if it was
+/// there before.
+pub fn put_event_request<'t>(
+    out: &mut Vec<u8>,
+    target: &Target,
+    topics: impl Iterator<Item = &'t str>,
+    options: &Options,
+    last_event_id: Option<&str>,
+) {
+    out.extend_from_slice(b"GET /v1/sse?topics=");
+    for (place, topic) in topics.enumerate() {
+        if place > 0 {
+            out.push(b',');
+        }
+        put_encoded(out, topic);
+    }
+    put_options(out, options);
+    put_head(out, target);
+    out.extend_from_slice(b"Accept: text/event-stream\r\n");
+    if let Some(id) = last_event_id {
+        put(out, format_args!("Last-Event-ID: {id}\r\n"));
+    }
+    out.extend_from_slice(b"\r\n");
+}
+
+/// Appends the request for a topic's value: the one that there is now, or, if `wait` names how long to
+/// wait and where the topic stood, the next other one. The epoch may be unknown.
+pub fn put_poll_request(
+    out: &mut Vec<u8>,
+    target: &Target,
+    topic: &str,
+    wait: Option<(Duration, u64, Option<&str>)>,
+) {
+    out.extend_from_slice(b"GET /v1/topics/");
+    put_encoded(out, topic);
+    if let Some((wait, after, epoch)) = wait {
+        put(out, format_args!("?wait={}s&after={after}", wait.as_secs()));
+        if let Some(epoch) = epoch {
+            out.extend_from_slice(b"&epoch=");
+            put_encoded(out, epoch);
+        }
+    }
+    put_head(out, target);
+    out.extend_from_slice(b"\r\n");
+}
+
+/// The rest of the request line, and the one header that must be there.
+fn put_head(out: &mut Vec<u8>, target: &Target) {
+    put(out, format_args!(" HTTP/1.1\r\nHost: {}\r\n", target.host));
+}
+
+fn put_options(out: &mut Vec<u8>, options: &Options) {
+    let Options {
+        snapshot,
+        mode,
+        on_slow,
+        min_interval_ms,
+        max_stale_ms,
+    } = options;
+    if let Some(snapshot) = snapshot {
+        put(out, format_args!("&snapshot={snapshot}"));
+    }
+    if let Some(mode) = mode {
+        put(out, format_args!("&mode={}", mode.name()));
+    }
+    if let Some(on_slow) = on_slow {
+        put(out, format_args!("&on_slow={}", on_slow.name()));
+    }
+    if let Some(ms) = min_interval_ms {
+        put(out, format_args!("&min_interval_ms={ms}"));
+    }
+    if let Some(ms) = max_stale_ms {
+        put(out, format_args!("&max_stale_ms={ms}"));
+    }
+}
+
+/// Appends a name as it may stand in a target: all but unreserved characters become their UTF-8 bytes
+/// in hexadecimal (RFC 3986, section 2).
+fn put_encoded(out: &mut Vec<u8>, name: &str) {
+    for byte in name.bytes() {
+        match byte {
+            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => out.push(byte),
+            _ => put(out, format_args!("%{byte:02X}")),
+        }
+    }
+}
+
+fn put(out: &mut Vec<u8>, text: std::fmt::Arguments<'_>) {
+    // Writing into a Vec cannot fail.
+    let _ = out.write_fmt(text);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use fanfare_wire::command::Mode;
+
+    fn target() -> Target {
+        Target::resolve("ws://127.0.0.1:9001/ws").unwrap()
+    }
+
+    #[test]
+    fn a_stream_is_asked_for_with_topics_options_and_where_it_stood() {
+        let mut out = Vec::new();
+        let topics = ["load.0", "päx/1", "a,b"];
+        put_event_request(
+            &mut out,
+            &target(),
+            topics.into_iter(),
+            &Options::default(),
+            None,
+        );
+        let expected = "GET /v1/sse?topics=load.0,p%C3%A4x%2F1,a%2Cb HTTP/1.1\r\n\
+            Host: 127.0.0.1:9001\r\nAccept: text/event-stream\r\n\r\n";
+        assert_eq!(String::from_utf8_lossy(&out), expected);
+        out.clear();
+        let options = Options {
+            mode: Some(Mode::Latest),
+            min_interval_ms: Some(50),
+            ..Options::default()
+        };
+        put_event_request(
+            &mut out,
+            &target(),
+            ["a"].into_iter(),
+            &options,
+            Some("a=e:7"),
+        );
+        let text = String::from_utf8_lossy(&out);
+        assert!(
+            text.starts_with("GET /v1/sse?topics=a&mode=latest&min_interval_ms=50 HTTP/1.1\r\n"),
+            "{text}"
+        );
+        assert!(text.ends_with("\r\nLast-Event-ID: a=e:7\r\n\r\n"), "{text}");
+    }
+
+    #[test]
+    fn an_id_names_positions_and_is_made_of_them() {
+        let text = "AAPL=k3:7,a:b=k3:18446744073709551615";
+        let read: Vec<_> = positions(text).map(|p| (p.topic, p.epoch, p.seq)).collect();
+        assert_eq!(read, [("AAPL", "k3", 7), ("a:b", "k3", u64::MAX)]);
+        assert_eq!(id(positions(text)), text);
+        for text in ["", "7", "a=", "a=b", "a=b:", "a=b:-1", ",,", "a:1"] {
+            assert_eq!(positions(text).count(), 0, "{text}");
+        }
+    }
+
+    #[test]
+    fn a_poll_names_where_the_topic_stood() {
+        let text = |wait| {
+            let mut out = Vec::new();
+            put_poll_request(&mut out, &target(), "t 1", wait);
+            String::from_utf8(out).unwrap()
+        };
+        let wait = Duration::from_secs(30);
+        let rest = " HTTP/1.1\r\nHost: 127.0.0.1:9001\r\n\r\n";
+        assert_eq!(text(None), format!("GET /v1/topics/t%201{rest}"));
+        let asked = text(Some((wait, 0, None)));
+        assert_eq!(
+            asked,
+            format!("GET /v1/topics/t%201?wait=30s&after=0{rest}")
+        );
+        let asked = text(Some((wait, 7, Some("k3"))));
+        assert_eq!(
+            asked,
+            format!("GET /v1/topics/t%201?wait=30s&after=7&epoch=k3{rest}")
+        );
+    }
+}
