@@ -1,6 +1,8 @@
 //! Subscribers over plain HTTP against a small server that is honest, or lies in one way: the verdict
 //! must be right.
 
+#![allow(clippy::unwrap_used)]
+
 mod support;
 
 use support::{Conduct, Run, Server, load};
@@ -191,4 +193,72 @@ fn history_that_is_not_all_there_is_found_out() {
     let more = "--duration 800ms --resume --cut-after 200ms --in-flight 1 --publish-rate 4000";
     let run = events(Conduct::Forgetting, more);
     assert_told(&run, Conduct::Forgetting, &["updates lost"]);
+}
+
+/// `measure` with ten subscribers, in a closed loop, for a short time.
+fn measure(protocol: &str, conduct: Conduct, more: &str) -> (i32, String) {
+    let server = Server::start(conduct);
+    let output = assert_cmd::Command::new(env!("CARGO_BIN_EXE_fanfare-loadgen"))
+        .args(["measure", "--url", &server.url, "--protocol", protocol])
+        .args("--connections 10 --warm-up 50ms --duration 300ms --drain-timeout 500ms".split(' '))
+        .args(more.split_whitespace())
+        .timeout(std::time::Duration::from_secs(30))
+        .output()
+        .unwrap();
+    let text = String::from_utf8_lossy(&output.stdout).into_owned()
+        + &String::from_utf8_lossy(&output.stderr);
+    (output.status.code().unwrap_or(-1), text)
+}
+
+#[test]
+fn one_shape_of_load_is_measured_over_http_too() {
+    for (protocol, more) in [
+        ("fanfare-sse", "--in-flight 1"),
+        ("fanfare-sse", "--in-flight 8 --topics 4 --subscriptions 3"),
+        ("fanfare-sse", ""),
+        ("fanfare-poll", "--in-flight 1"),
+        ("fanfare-poll", "--rate 100 --topics 5"),
+        ("fanfare-poll", ""),
+    ] {
+        let (code, text) = measure(protocol, Conduct::Dribbling, more);
+        assert_eq!(code, 0, "{protocol} {more}: {text}");
+        assert!(text.ends_with("\nverified\n"), "{protocol} {more}: {text}");
+    }
+}
+
+#[test]
+fn lies_over_http_are_found_out_while_one_measures() {
+    let skipped = "skipped                1, in the whole run";
+    for (protocol, conduct, code, sentence) in [
+        ("fanfare-sse", Conduct::Losing, 1, "1 updates lost"),
+        (
+            "fanfare-sse",
+            Conduct::Repeating,
+            1,
+            "1 updates repeated or late",
+        ),
+        ("fanfare-sse", Conduct::Closing, 1, "1 times closed 4103"),
+        ("fanfare-poll", Conduct::Losing, 0, skipped),
+        (
+            "fanfare-poll",
+            Conduct::Repeating,
+            1,
+            "seq 3 to a poll behind 3",
+        ),
+        ("fanfare-poll", Conduct::Torn, 1, "malformed response"),
+        ("fanfare-poll", Conduct::Overstating, 1, "the ETag"),
+        (
+            "fanfare-poll",
+            Conduct::Stopping,
+            1,
+            "deliveries had not arrived",
+        ),
+    ] {
+        let (found, text) = measure(protocol, conduct, "--rate 100");
+        assert_eq!(found, code, "{protocol} {conduct:?}: {text}");
+        assert!(
+            text.contains(sentence),
+            "{protocol} {conduct:?}: no {sentence:?} in {text}"
+        );
+    }
 }

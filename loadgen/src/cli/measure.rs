@@ -17,6 +17,10 @@ Examples:
       --publish-template '{\"action\":\"publish\",\"topic\":{topic},\"data\":{payload}}' \\
       --ack-text '\"subscribed\"' --topics 1000 --subscriptions 10 --rate 5000
 
+  # the same load for subscribers by Server-Sent Events, and by long poll
+  fanfare-loadgen measure --connections 5000 --in-flight 8 --protocol fanfare-sse
+  fanfare-loadgen measure --connections 5000 --in-flight 8 --protocol fanfare-poll
+
 Everything happens in one thread: pin it to one core and the server to another (taskset), and the
 report says which of the two was the bottleneck.
 
@@ -121,6 +125,12 @@ pub enum ProtocolName {
     Fanfare,
     /// fanfare.v1.bin
     FanfareBin,
+    /// Subscribers by Server-Sent Events, GET /v1/sse?topics=… on the same port; publishes go over the
+    /// WebSocket
+    FanfareSse,
+    /// Subscribers by long poll, GET /v1/topics/TOPIC?wait=30s&after=… on the same port, one topic each;
+    /// what a poll passes over counts as skipped. Publishes go over the WebSocket
+    FanfarePoll,
     /// Commands by template, deliveries are bare payloads
     RawJson,
     /// NATS over WebSocket

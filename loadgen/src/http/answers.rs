@@ -69,10 +69,6 @@ impl AnswerReader {
 
 /// The answer at the front and its length; the answer is `None` if only its head is there, and
 /// everything is if not even that.
-#[expect(
-    clippy::type_complexity,
-    reason = "three ways in which it can be there"
-)]
 fn take(bytes: &[u8]) -> Result<Option<(Option<Answer<'_>>, usize)>, HttpError> {
     let Some(head) = handshake::parse_answer(bytes, &HEAD_LIMITS)? else {
         return Ok(None);

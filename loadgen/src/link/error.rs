@@ -51,7 +51,7 @@ impl LinkError {
         match self {
             LinkError::Io(error) => io_label(error),
             LinkError::Refused(ResponseError::Status { status }) => format!("http {status}").into(),
-            LinkError::Refused(error) => format!("bad handshake: {error}").into(),
+            LinkError::Refused(error) => format!("bad answer: {error}").into(),
             LinkError::Http(error) => format!("bad answer: {error}").into(),
             LinkError::Protocol(error) => format!("protocol broken: {error}").into(),
             LinkError::Closed(code) => format!("closed {}", Code(*code)).into(),

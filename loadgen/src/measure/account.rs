@@ -53,6 +53,8 @@ pub struct Sums {
     pub published: u64,
     /// Deliveries in their turn, or after a hole.
     pub delivered: u64,
+    /// Numbers passed over where the protocol permits it.
+    pub skipped: u64,
     /// Numbers left out.
     pub lost: u64,
     /// Numbers that came again, or late.
@@ -153,6 +155,26 @@ impl Account {
         self.sums.delivered += 1;
         self.delivery.record_between(intended_ns, at_ns);
         self.land(number, at_ns);
+    }
+
+    /// A connection with a single topic is not to get its next `count` updates. Returns whether so many
+    /// have been published.
+    pub(super) fn on_skipped(&mut self, slot: u32, count: u64, at_ns: u64) -> bool {
+        let topic = u64::from(slot) % self.topics;
+        let Some(index) = self.find(slot, topic) else {
+            return false;
+        };
+        let first = u64::from(self.next[index]);
+        let rounds = (self.sums.published + self.topics - 1 - topic) / self.topics;
+        if self.next[index] == NOT_BEGUN || count > rounds.saturating_sub(first) {
+            return false;
+        }
+        for round in first..first + count {
+            self.land(round * self.topics + topic, at_ns);
+        }
+        self.next[index] += count as u32;
+        self.sums.skipped += count;
+        true
     }
 
     /// Updates that not everybody has.

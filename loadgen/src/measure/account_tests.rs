@@ -92,3 +92,24 @@ fn without_acks_a_subscription_begins_with_what_comes_first() {
     deliver(&mut account, &[(1, 3), (0, 7)]);
     assert_eq!(sums(&account), [6, 1, 0, 0]);
 }
+
+#[test]
+fn what_a_poll_passes_over_is_settled_as_skipped() {
+    let arguments = "--protocol fanfare-poll --connections 2 --topics 2 --in-flight 9";
+    let mut account = Account::new(&plan(arguments).unwrap());
+    for number in 0..8 {
+        account.publish(number);
+    }
+    // Connection 1 has topic 1: updates 1, 3, 5 and 7.
+    deliver(&mut account, &[(1, 1)]);
+    assert!(account.on_skipped(1, 2, 20));
+    deliver(&mut account, &[(1, 7)]);
+    assert_eq!(sums(&account), [2, 0, 0, 0]);
+    assert_eq!((account.sums.skipped, account.missing()), (2, 4));
+    // Nobody can have passed over what was not published, or make up for what came anyway.
+    assert!(!account.on_skipped(1, 1, 20));
+    assert!(!account.on_skipped(0, 5, 20));
+    assert!(account.on_skipped(0, 1, 20));
+    deliver(&mut account, &[(0, 0), (0, 4)]);
+    assert_eq!(sums(&account), [3, 1, 1, 0]);
+}

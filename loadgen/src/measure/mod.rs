@@ -261,6 +261,10 @@ mod tests {
             ("--rejoin --rate 5", "cannot be used with"),
             ("--rejoin --connections 9", "needs more --connections"),
             ("--protocol raw-json", "needs --subscribe-template"),
+            (
+                "--protocol fanfare-poll --topics 2 --subscriptions 2",
+                "a poll is of one topic",
+            ),
         ] {
             let error = format!("{:#}", plan(arguments).unwrap_err());
             assert!(error.contains(sentence), "{arguments}: {error}");

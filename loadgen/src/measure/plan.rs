@@ -56,6 +56,11 @@ impl Plan {
         };
         let shape = Shape::new(&args);
         ensure!(
+            !protocol.polls() || args.subscriptions == 1,
+            "--protocol fanfare-poll: a poll is of one topic, not of --subscriptions {}",
+            args.subscriptions
+        );
+        ensure!(
             args.payload_bytes >= NUMBERED_BYTES_MIN,
             "--payload-bytes must be at least {NUMBERED_BYTES_MIN}: a payload carries its number and its intended time"
         );

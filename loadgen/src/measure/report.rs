@@ -253,6 +253,10 @@ impl Display for Report {
                 window.generator_cores
             )?;
         }
+        if self.sums.skipped > 0 {
+            let skipped = count(self.sums.skipped);
+            writeln!(f, "skipped                {skipped}, in the whole run")?;
+        }
         let Quantiles {
             p50_ns,
             p99_ns,

@@ -2,6 +2,8 @@
 //! them, publishes what may be published after every single event, and hands what arrives to the
 //! books. One thread, so that "everybody has it" is known the moment it is true.
 
+mod publishing;
+
 use super::account::Account;
 use super::echo::Echo;
 use super::pacing::{Pacing, Shape};
@@ -11,11 +13,9 @@ use crate::clock;
 use crate::counts::Counts;
 use crate::latency::Latency;
 use crate::link::{Framing, Link, LinkError, Message};
-use crate::payload;
-use crate::protocol::{self, Said};
+use crate::protocol::{self, Poller, Said};
 use crate::sys::Timer;
 use crate::target::Target;
-use mio::event::Event;
 use mio::unix::SourceFd;
 use mio::{Events, Interest, Poll, Token};
 use std::borrow::Cow;
@@ -28,8 +28,6 @@ const ALARM: Token = Token(usize::MAX - 2);
 const READ_BYTES: usize = 256 << 10;
 /// Events of one turn: few, so that the schedule is looked at often.
 const EVENTS: usize = 256;
-/// Bytes that may wait for the publisher's socket; beyond that it is the server that is late.
-const UNSENT_BYTES_MAX: usize = 4 << 20;
 
 /// Everything of a measurement that is alive.
 pub(super) struct Session<'a> {
@@ -85,6 +83,8 @@ struct Member {
     since_ns: u64,
     acks_left: u32,
     has_joined: bool,
+    /// Where it stands, if it polls.
+    poller: Poller,
 }
 
 impl<'a> Session<'a> {
@@ -99,6 +99,7 @@ impl<'a> Session<'a> {
             since_ns: 0,
             acks_left: 0,
             has_joined: false,
+            poller: Poller::default(),
         };
         let echo = match plan.shape {
             Shape::Echo(bytes) => Some(Echo::new(bytes)),
@@ -122,31 +123,6 @@ impl<'a> Session<'a> {
             echo,
             tally: Tally::default(),
         })
-    }
-
-    /// Opens the connection that publishes.
-    pub(super) fn open_publisher(&mut self) -> io::Result<()> {
-        let protocol = &self.plan.protocol;
-        let mut link = if protocol.publishes_over_websocket() {
-            self.connect(&self.plan.target, None)?
-        } else {
-            Link::connect_plainly(&self.plan.target, None, None, Framing::Bytes, Vec::new())?
-        };
-        link.register(self.poll.registry(), PUBLISHER)?;
-        self.publisher = Some(link);
-        Ok(())
-    }
-
-    /// Whether the publisher may publish.
-    pub(super) fn publisher_is_open(&self) -> bool {
-        self.publisher.as_ref().is_some_and(Link::is_open)
-    }
-
-    /// What the publisher says first; it is sent with its first update.
-    pub(super) fn greet(&mut self) {
-        if let Some(link) = &mut self.publisher {
-            self.plan.protocol.greet(link);
-        }
     }
 
     /// Opens as many connections as may be waited for.
@@ -192,9 +168,20 @@ impl<'a> Session<'a> {
 
     fn open(&mut self, slot: u32) {
         let source = self.plan.sources[slot as usize % self.plan.sources.len()];
-        self.members[slot as usize].since_ns = clock::monotonic_ns();
-        let target = self.target_of(slot);
-        let link = self.connect(&target, source);
+        let member = &mut self.members[slot as usize];
+        member.since_ns = clock::monotonic_ns();
+        member.poller = Poller::default();
+        let link = match self.plan.protocol.framing() {
+            Framing::WebSocket => self.connect(&self.target_of(slot), source),
+            framing => {
+                let topics: Vec<&str> = self.plan.topics_of(slot).collect();
+                let (target, mut request) = (&self.plan.target, Vec::new());
+                self.plan
+                    .protocol
+                    .put_request(&mut request, target, &topics);
+                Link::connect_plainly(target, source, None, framing, request)
+            }
+        };
         let registered = link.and_then(|mut link| {
             link.register(self.poll.registry(), Token(slot as usize))?;
             Ok(link)
@@ -298,76 +285,6 @@ impl<'a> Session<'a> {
         }
     }
 
-    fn publish_due(&mut self) {
-        let Some(link) = &mut self.publisher else {
-            return;
-        };
-        if matches!(self.pacing, Pacing::Paused) || !link.is_open() {
-            return;
-        }
-        let now_ns = clock::monotonic_ns();
-        let mut is_held_back = link.unsent_bytes() > UNSENT_BYTES_MAX;
-        while !is_held_back {
-            let Some(intended_ns) = self.pacing.take(now_ns, self.account.under_way()) else {
-                break;
-            };
-            let (number, topic) = self.account.publish(intended_ns);
-            let payload_bytes = self.plan.payload_bytes;
-            payload::write_numbered(&mut self.payload, intended_ns, number, payload_bytes);
-            let topic = &self.plan.topics[topic];
-            let (payload, command) = (&self.payload, &mut self.command);
-            self.plan
-                .protocol
-                .publish(link, number, topic, payload, command);
-            self.tally.slip.record_between(intended_ns, now_ns);
-            is_held_back = link.unsent_bytes() > UNSENT_BYTES_MAX;
-        }
-        self.tally.held_back += u64::from(is_held_back);
-        if let Err(error) = link.flush() {
-            self.on_publisher_end(&error.into());
-        }
-    }
-
-    fn on_publisher(&mut self, event: &Event) {
-        let Some(link) = &mut self.publisher else {
-            return;
-        };
-        let to_the_end = event.is_read_closed() || event.is_error();
-        let (plan, refusals) = (self.plan, &mut self.tally.refusals);
-        let ended = loop {
-            let mut asked = None;
-            let read = link.read(&mut self.buffer, to_the_end, |message, _| {
-                let Message::Item(message) = message else {
-                    return;
-                };
-                let heard = plan.protocol.hear_publisher(message, |said| match said {
-                    Said::Refused(why) => refusals.add(&why),
-                    Said::Asked(opcode, answer) => asked = Some((opcode, answer)),
-                    Said::Delivery(_) | Said::Acked(_) | Said::Aside => {}
-                });
-                heard.unwrap_or_else(|why| refusals.add(&why));
-            });
-            if let Some((opcode, answer)) = asked {
-                link.queue(opcode, answer);
-            }
-            if read.ended.is_some() || !read.more {
-                break read.ended;
-            }
-        };
-        // The upgrade request, answers to pings, what the socket did not take before.
-        let ended = ended.or_else(|| link.flush().err().map(LinkError::from));
-        if let Some(error) = ended {
-            self.on_publisher_end(&error);
-        }
-    }
-
-    fn on_publisher_end(&mut self, error: &LinkError) {
-        self.publisher = None;
-        self.tally
-            .ends
-            .add(&format!("publisher: {}", error.label()));
-    }
-
     fn read(&mut self, slot: u32, to_the_end: bool) {
         let Session {
             plan,
@@ -379,14 +296,44 @@ impl<'a> Session<'a> {
             buffer,
             ..
         } = self;
-        let member = &mut members[slot as usize];
-        let Some(link) = &mut member.link else {
+        let Member {
+            link: Some(link),
+            poller,
+            ..
+        } = &mut members[slot as usize]
+        else {
             return;
         };
         let (mut acked, mut echoed, mut asked) = (0, 0, None);
-        let read = link.read(buffer, to_the_end, |message, at_ns| {
-            let Message::Item(message) = message else {
-                return;
+        let (mut answers, mut is_refused) = (0, false);
+        let mut read = link.read(buffer, to_the_end, |message, at_ns| {
+            let message = match message {
+                Message::Item(message) => message,
+                // Only who resumes needs it.
+                Message::Id(_) => return,
+                Message::Answer(answer) => {
+                    answers += 1;
+                    let mut are_ours = true;
+                    let heard = poller.hear(answer, |said| match said {
+                        Said::Skipped(count) => {
+                            let is_ours = account.on_skipped(slot, count, at_ns);
+                            are_ours &= is_ours;
+                        }
+                        Said::Delivery(payload) => {
+                            let _ = account.on_delivery(slot, payload, at_ns);
+                        }
+                        Said::Acked(count) => acked += count,
+                        _ => {}
+                    });
+                    if !are_ours {
+                        tally.refusals.add("skipped more than was published");
+                    }
+                    if let Err(why) = heard {
+                        tally.refusals.add(&why);
+                        is_refused = true;
+                    }
+                    return;
+                }
             };
             if let Some(echo) = echo {
                 echoed += u32::from(echo.on_message(slot, message, at_ns));
@@ -405,7 +352,7 @@ impl<'a> Session<'a> {
                     Said::Acked(count) => acked += count,
                     Said::Refused(why) => tally.refusals.add(&why),
                     Said::Asked(opcode, answer) => asked = Some((opcode, answer)),
-                    Said::Aside => {}
+                    Said::Skipped(_) | Said::Aside => {}
                 }
             });
             match (heard, update) {
@@ -418,6 +365,19 @@ impl<'a> Session<'a> {
             link.queue(opcode, answer);
         }
         tally.bytes_in += read.bytes as u64;
+        if is_refused {
+            // To ask again would bring the same, and at once.
+            read.ended = read.ended.or(Some(LinkError::Ended));
+        } else if answers > 0 {
+            if answers > 1 {
+                tally.refusals.add("an answer that nobody asked for");
+            }
+            if let Some(topic) = plan.topics_of(slot).next() {
+                self.command.clear();
+                poller.ask(&mut self.command, &plan.target, topic);
+                link.queue_made(&self.command);
+            }
+        }
         if read.opened {
             self.on_opened(slot);
         }
@@ -442,6 +402,7 @@ impl<'a> Session<'a> {
         let now_ns = clock::monotonic_ns();
         self.tally.handshake.record_between(member.since_ns, now_ns);
         if self.echo.is_none() {
+            // Over plain HTTP the request was the subscribe command.
             let topics: Vec<&str> = self.plan.topics_of(slot).collect();
             let protocol = &self.plan.protocol;
             protocol.subscribe(link, &topics, &mut self.command);

@@ -8,6 +8,7 @@
 //! | protocol | module |
 //! |---|---|
 //! | fanfare's own | [`crate::dialect`]: a new spelling of it is a dialect |
+//! | fanfare's subscribers over plain HTTP | [`crate::http`]; `poll` |
 //! | text commands of a server's own, bare payloads | `template` |
 //! | NATS, MQTT 3.1.1 | `nats`, `mqtt` |
 //! | nchan: channels in the path, publishes over HTTP | `nchan` |
@@ -15,12 +16,17 @@
 mod mqtt;
 mod nats;
 mod nchan;
+mod poll;
 mod template;
 
+pub use poll::Poller;
 pub use template::{TemplateError, Templates};
 
 use crate::cli::{MeasureArgs, ProtocolName};
 use crate::dialect::{DataKind, Dialect, Heard};
+use crate::http;
+use crate::link::Framing;
+use crate::target::Target;
 use fanfare_wire::binary::{self, Aliases, Record};
 use fanfare_wire::command::Options;
 use fanfare_wire::frame::Opcode;
@@ -31,6 +37,9 @@ use fanfare_wire::reader::Item;
 pub enum Protocol {
     /// fanfare's own, in one of its dialects.
     Fanfare(Dialect),
+    /// The same for who publishes; subscribers over plain HTTP: [`Framing::Events`] or
+    /// [`Framing::Answers`].
+    FanfareHttp(Framing),
     /// Text commands by template, bare payloads.
     Raw(Templates),
     /// NATS over WebSocket.
@@ -46,6 +55,8 @@ pub enum Protocol {
 pub enum Said<'a> {
     /// An update: the publisher's payload.
     Delivery(&'a [u8]),
+    /// So many updates were passed over, as the server may.
+    Skipped(u64),
     /// So many of the acks that [`Protocol::acks`] counts.
     Acked(u32),
     /// A command was refused; the text says which way.
@@ -80,6 +91,8 @@ impl Protocol {
         match args.protocol {
             ProtocolName::Fanfare => Ok(Protocol::Fanfare(Dialect::Json)),
             ProtocolName::FanfareBin => Ok(Protocol::Fanfare(Dialect::Binary)),
+            ProtocolName::FanfareSse => Ok(Protocol::FanfareHttp(Framing::Events)),
+            ProtocolName::FanfarePoll => Ok(Protocol::FanfareHttp(Framing::Answers)),
             ProtocolName::RawJson => Templates::new(
                 args.subscribe_template.as_deref(),
                 args.publish_template.as_deref(),
@@ -96,8 +109,31 @@ impl Protocol {
     pub fn subprotocol(&self) -> Option<&'static str> {
         match self {
             Protocol::Fanfare(dialect) => dialect.subprotocol(),
+            Protocol::FanfareHttp(_) => Dialect::Json.subprotocol(),
             Protocol::Mqtt => Some(mqtt::SUBPROTOCOL),
             Protocol::Raw(_) | Protocol::Nats | Protocol::Nchan => None,
+        }
+    }
+
+    /// How subscribers connect.
+    pub fn framing(&self) -> Framing {
+        match self {
+            Protocol::FanfareHttp(framing) => *framing,
+            _ => Framing::WebSocket,
+        }
+    }
+
+    /// Whether who subscribes asks again after each answer, with a [`Poller`].
+    pub fn polls(&self) -> bool {
+        self.framing() == Framing::Answers
+    }
+
+    /// Writes the request with which a subscriber over plain HTTP begins.
+    pub fn put_request(&self, out: &mut Vec<u8>, target: &Target, topics: &[&str]) {
+        let names = topics.iter().copied();
+        match topics {
+            [topic] if self.polls() => Poller::default().ask(out, target, topic),
+            _ => http::put_event_request(out, target, names, &Options::default(), None),
         }
     }
 
@@ -116,7 +152,7 @@ impl Protocol {
     /// in force.
     pub fn acks(&self, topics: usize) -> u32 {
         match self {
-            Protocol::Fanfare(_) => topics as u32,
+            Protocol::Fanfare(_) | Protocol::FanfareHttp(_) => topics as u32,
             Protocol::Raw(templates) => u32::from(templates.has_ack()),
             Protocol::Nats | Protocol::Mqtt => 1,
             Protocol::Nchan => 0,
@@ -126,7 +162,10 @@ impl Protocol {
     /// What a publisher says before it publishes. Subscribers greet when they subscribe.
     pub fn greet(&self, out: &mut impl Outgoing) {
         match self {
-            Protocol::Fanfare(_) | Protocol::Raw(_) | Protocol::Nchan => {}
+            Protocol::Fanfare(_)
+            | Protocol::FanfareHttp(_)
+            | Protocol::Raw(_)
+            | Protocol::Nchan => {}
             Protocol::Nats => nats::greet(out),
             Protocol::Mqtt => mqtt::greet(out),
         }
@@ -144,7 +183,7 @@ impl Protocol {
             Protocol::Nats => nats::subscribe(scratch, topics),
             Protocol::Mqtt => mqtt::subscribe(scratch, topics),
             // Done by connecting.
-            Protocol::Nchan => return,
+            Protocol::FanfareHttp(_) | Protocol::Nchan => return,
         }
         out.frame(self.opcode(), scratch);
     }
@@ -161,6 +200,7 @@ impl Protocol {
         scratch.clear();
         match self {
             Protocol::Fanfare(dialect) => dialect.publish(scratch, number, topic, payload),
+            Protocol::FanfareHttp(_) => Dialect::Json.publish(scratch, number, topic, payload),
             Protocol::Raw(templates) => templates.publish(scratch, topic, payload),
             Protocol::Nats => nats::publish(scratch, topic, payload),
             Protocol::Mqtt => mqtt::publish(scratch, topic, payload),
@@ -174,8 +214,8 @@ impl Protocol {
 
     fn opcode(&self) -> Opcode {
         match self {
-            Protocol::Fanfare(_) | Protocol::Raw(_) | Protocol::Nchan => Opcode::Text,
             Protocol::Nats | Protocol::Mqtt => Opcode::Binary,
+            _ => Opcode::Text,
         }
     }
 
@@ -187,6 +227,9 @@ impl Protocol {
             }
             Protocol::Fanfare(dialect) => {
                 fanfare(dialect.hear(message, &mut Aliases::default())?, say);
+            }
+            Protocol::FanfareHttp(_) => {
+                fanfare(Dialect::Json.hear(message, &mut Aliases::default())?, say);
             }
             Protocol::Raw(templates) => say(templates.hear(bytes_of(message))),
             Protocol::Nats => nats::hear(bytes_of(message), say)?,

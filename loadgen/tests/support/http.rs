@@ -239,7 +239,11 @@ fn poll(
 }
 
 fn is_there(stream: &Pieces) -> bool {
-    !matches!(stream.stream.peek(&mut [0]), Ok(0))
+    let stream = &stream.stream;
+    stream.set_nonblocking(true).unwrap();
+    let is_ended = matches!(stream.peek(&mut [0]), Ok(0));
+    stream.set_nonblocking(false).unwrap();
+    !is_ended
 }
 
 fn answer(stream: &mut Pieces, seq: u64, value: Option<&str>, conduct: Conduct) -> Option<()> {

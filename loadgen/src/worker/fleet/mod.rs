@@ -379,7 +379,7 @@ impl Fleet {
             Message::Id(id) => subscriptions.on_id(client, id),
             Message::Answer(answer) => {
                 polls.answered += 1;
-                let refused = subscriptions.on_answer(client, &answer, at_ns, &mut answers);
+                let refused = subscriptions.on_answer(client, answer, at_ns, &mut answers);
                 polls.refused = polls.refused.or(refused);
             }
         });
