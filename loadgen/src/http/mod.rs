@@ -17,7 +17,7 @@ mod request;
 pub use answers::{Answer, AnswerReader};
 pub use events::{Event, EventReader};
 pub use polled::Polled;
-pub use request::{Position, id, positions, put_event_request, put_poll_request};
+pub use request::{id, put_event_request, put_poll_request};
 
 use fanfare_wire::handshake::{HeadLimits, ResponseError};
 

@@ -6,11 +6,12 @@
 //! its topic stood and gets the newest value; what it passes over is skipped.
 
 use super::{Answers, Client, Subscriptions};
-use crate::http::{self, Answer, Polled, Position};
+use crate::http::{self, Answer, Polled};
 use crate::link::Framing;
 use crate::plan::Plan;
 use crate::target::Target;
 use crate::verify::Step;
+use fanfare_wire::sse::{self, Position};
 use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
@@ -79,7 +80,7 @@ impl Subscriptions {
     fn last_event_id(&self, slot: u32) -> Option<String> {
         let id = self.memory.ids.get(slot as usize)?;
         let cursors = &self.cursors[self.range(slot)];
-        let positions = http::positions(id).filter_map(|position| {
+        let positions = sse::positions(id).filter_map(|position| {
             let topic = self.plan.topics.find(position.topic, self.hint)?;
             let at = cursors.binary_search_by_key(&topic, |cursor| cursor.topic);
             let cursor = cursors[at.ok()?];
@@ -95,7 +96,7 @@ impl Subscriptions {
     /// An event's id has named where the stream stands.
     pub fn on_id(&mut self, client: Client, id: &str) {
         let mut count = 0;
-        for Position { topic, seq, .. } in http::positions(id) {
+        for Position { topic, seq, .. } in sse::positions(id) {
             count += 1;
             let Some(index) = self.find(client.slot, topic) else {
                 self.ledger.book_stray(client.class, client.number, topic);
