@@ -33,8 +33,8 @@ fn request(data: &[u8]) {
     match request.upgrade() {
         Ok(upgrade) => {
             assert!(request.wants_upgrade());
-            put_switching(&mut out, upgrade.key, upgrade.protocols().next());
-            let accepted = parse_response(&out, upgrade.key, &LIMITS);
+            put_switching(&mut out, upgrade.key, upgrade.protocols().next(), None);
+            let accepted = parse_response(&out, upgrade.key, &LIMITS, None);
             let accepted = accepted.expect("our own answer").expect("all of it");
             assert_eq!(accepted.head_bytes, out.len());
         }
@@ -44,7 +44,7 @@ fn request(data: &[u8]) {
 
 fn answer(data: &[u8]) {
     let judge = |bytes: &[u8]| {
-        parse_response(bytes, KEY, &LIMITS)
+        parse_response(bytes, KEY, &LIMITS, None)
             .map(|accepted| accepted.map(|accepted| accepted.head_bytes))
     };
     check_cuts(data, judge);

@@ -169,7 +169,9 @@ impl Client {
         };
         loop {
             let head = &self.input[..self.end];
-            if let Some(accepted) = parse_response(head, &key, &HEAD_LIMITS).map_err(refused)? {
+            if let Some(accepted) =
+                parse_response(head, &key, &HEAD_LIMITS, None).map_err(refused)?
+            {
                 self.start = accepted.head_bytes;
                 return match protocol {
                     Some(name) if accepted.protocol.as_deref() != protocol => {
@@ -350,7 +352,9 @@ mod tests {
                     parse_request(&head[..head_bytes], &HEAD_LIMITS).unwrap()
                 {
                     match status {
-                        101 => put_switching(&mut answer, request.upgrade().unwrap().key, None),
+                        101 => {
+                            put_switching(&mut answer, request.upgrade().unwrap().key, None, None)
+                        }
                         status => put_response(&mut answer, status, &[], "text/plain", b"no"),
                     }
                 }

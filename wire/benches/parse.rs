@@ -155,7 +155,7 @@ fn upgrade(bencher: Bencher<'_, '_>) {
         if let Ok(Some((request, _))) = handshake::parse_request(black_box(&head), &limits)
             && let Ok(upgrade) = request.upgrade()
         {
-            handshake::put_switching(&mut out, upgrade.key, upgrade.protocols().next());
+            handshake::put_switching(&mut out, upgrade.key, upgrade.protocols().next(), None);
         }
         assert!(!out.is_empty());
     });

@@ -52,6 +52,9 @@ pub enum ProtocolError {
     /// A text message or a close reason is not UTF-8 (section 8.1).
     #[error("text is not UTF-8")]
     InvalidUtf8,
+    /// A compressed message cannot be inflated, or is cut short (RFC 7692, section 7.2.2).
+    #[error("compressed message cannot be inflated")]
+    BadDeflate,
     /// The payload of a close frame is one byte (section 5.5.1).
     #[error("close payload is cut short")]
     BadClosePayload,
@@ -65,7 +68,7 @@ impl ProtocolError {
     #[must_use]
     pub fn close_code(self) -> CloseCode {
         match self {
-            Self::InvalidUtf8 => CloseCode::INVALID_DATA,
+            Self::InvalidUtf8 | Self::BadDeflate => CloseCode::INVALID_DATA,
             Self::FrameTooLarge | Self::MessageTooLarge | Self::TooManyFragments => {
                 CloseCode::TOO_LARGE
             }
@@ -96,6 +99,7 @@ mod tests {
             (MessageTooLarge, 1009),
             (TooManyFragments, 1009),
             (InvalidUtf8, 1007),
+            (BadDeflate, 1007),
             (BadClosePayload, 1002),
             (BadCloseCode(1005), 1002),
         ];

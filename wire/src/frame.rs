@@ -173,28 +173,54 @@ fn decode_length(short: u8, rest: &[u8]) -> Result<Option<(u64, &[u8])>, Protoco
 
 /// Appends the header of a final, unmasked frame.
 pub fn put_header(out: &mut Vec<u8>, opcode: Opcode, payload_bytes: usize) {
-    put(out, opcode, None, payload_bytes);
+    put(out, opcode, payload_bytes);
 }
 
 /// Appends a whole unmasked frame, as a server sends it.
 pub fn put_frame(out: &mut Vec<u8>, opcode: Opcode, payload: &[u8]) {
-    put(out, opcode, None, payload.len());
+    put(out, opcode, payload.len());
     out.extend_from_slice(payload);
+}
+
+/// Appends a whole unmasked frame whose payload is a message compressed by
+/// [`Deflater`](crate::deflate::Deflater).
+pub fn put_deflated_frame(out: &mut Vec<u8>, opcode: Opcode, deflated: &[u8]) {
+    put_any(out, opcode, None, true, deflated.len());
+    out.extend_from_slice(deflated);
 }
 
 /// Appends a whole masked frame, as a client sends it. `key` should be unpredictable (section 5.3).
 pub fn put_masked_frame(out: &mut Vec<u8>, opcode: Opcode, key: [u8; 4], payload: &[u8]) {
-    put(out, opcode, Some(key), payload.len());
+    put_masked(out, opcode, key, false, payload);
+}
+
+/// The same with a payload that is a compressed message.
+pub fn put_masked_deflated_frame(out: &mut Vec<u8>, opcode: Opcode, key: [u8; 4], deflated: &[u8]) {
+    put_masked(out, opcode, key, true, deflated);
+}
+
+fn put_masked(out: &mut Vec<u8>, opcode: Opcode, key: [u8; 4], rsv1: bool, payload: &[u8]) {
+    put_any(out, opcode, Some(key), rsv1, payload.len());
     let start = out.len();
     out.extend_from_slice(payload);
     mask::apply(&mut out[start..], key, 0);
 }
 
-fn put(out: &mut Vec<u8>, opcode: Opcode, mask: Option<[u8; 4]>, payload_bytes: usize) {
-    debug_assert!(!opcode.is_control() || payload_bytes <= CONTROL_BYTES_MAX);
+fn put(out: &mut Vec<u8>, opcode: Opcode, payload_bytes: usize) {
+    put_any(out, opcode, None, false, payload_bytes);
+}
+
+fn put_any(
+    out: &mut Vec<u8>,
+    opcode: Opcode,
+    mask: Option<[u8; 4]>,
+    rsv1: bool,
+    payload_bytes: usize,
+) {
+    debug_assert!(!opcode.is_control() || (payload_bytes <= CONTROL_BYTES_MAX && !rsv1));
     let header = Header {
         fin: true,
-        rsv1: false,
+        rsv1,
         opcode,
         mask,
         payload_bytes: payload_bytes as u64,

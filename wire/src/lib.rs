@@ -11,6 +11,7 @@
 //! | [`handshake`] | an HTTP/1.1 head into a request or an upgrade, for both roles |
 //! | [`frame`], [`mask`] | frame headers and payloads of RFC 6455 into bytes and back |
 //! | [`reader`] | a stream of bytes, however it is cut, into messages |
+//! | [`deflate`] | messages into their compressed forms and back, and the negotiation of that |
 //! | [`close`], [`error`] | close frames; a fault of the peer into the code that answers it |
 //! | [`command`] | a client's text message into a command |
 //! | [`event`] | what the server says into JSON text, and back for clients |
@@ -24,6 +25,7 @@ pub mod binary;
 pub mod close;
 pub mod code;
 pub mod command;
+pub mod deflate;
 pub mod error;
 pub mod event;
 pub mod frame;

@@ -14,6 +14,11 @@ pub(crate) enum Message {
     /// Whole characters, and the one that is cut at their end.
     Text(String, CutChar),
     Binary(Vec<u8>),
+    /// A compressed message, as it came.
+    Deflated {
+        is_text: bool,
+        bytes: Vec<u8>,
+    },
 }
 
 impl Message {
@@ -25,12 +30,19 @@ impl Message {
         Self::Binary(Vec::new())
     }
 
+    pub(crate) fn deflated(is_text: bool) -> Self {
+        Self::Deflated {
+            is_text,
+            bytes: Vec::new(),
+        }
+    }
+
     /// Bytes received.
     pub(crate) fn bytes(&self) -> usize {
         match self {
             Self::None => 0,
             Self::Text(text, cut) => text.len() + cut.bytes(),
-            Self::Binary(bytes) => bytes.len(),
+            Self::Binary(bytes) | Self::Deflated { bytes, .. } => bytes.len(),
         }
     }
 
@@ -39,7 +51,7 @@ impl Message {
         match self {
             Self::None => 0,
             Self::Text(text, _) => text.capacity(),
-            Self::Binary(bytes) => bytes.capacity(),
+            Self::Binary(bytes) | Self::Deflated { bytes, .. } => bytes.capacity(),
         }
     }
 
@@ -52,7 +64,7 @@ impl Message {
                 text.reserve_exact(growth(text.len(), text.capacity(), added, coming_bytes));
                 cut.push(piece, text)?;
             }
-            Self::Binary(bytes) => {
+            Self::Binary(bytes) | Self::Deflated { bytes, .. } => {
                 let added = piece.len();
                 bytes.reserve_exact(growth(bytes.len(), bytes.capacity(), added, coming_bytes));
                 bytes.extend_from_slice(piece);

@@ -6,10 +6,14 @@
 //! memory follows what has arrived, not what was announced. Text is UTF-8 when it is handed out,
 //! and a fault in it is reported at the first byte that cannot be right.
 //!
+//! Compressed messages are kept as they came and inflated when they are whole, if the caller has agreed
+//! on permessage-deflate and says so by calling [`Reader::next_inflating`].
+//!
 //! Refuses everything RFC 6455 forbids ([`ProtocolError`]), and sizes beyond [`Limits`]. Called by
 //! the server's engine with [`Role::Server`] and by clients with [`Role::Client`].
 
 use crate::close::{self, Close};
+use crate::deflate::{Inflater, deflated_bytes_max};
 use crate::error::ProtocolError;
 use crate::frame::{HEADER_BYTES_MAX, Header, Opcode};
 use crate::mask;
@@ -31,7 +35,7 @@ pub struct Limits {
     pub role: Role,
     /// Payload bytes of one frame.
     pub frame_bytes_max: u64,
-    /// Payload bytes of a whole message.
+    /// Payload bytes of a whole message. A compressed one may have so many when it is inflated, and a little more before.
     pub message_bytes_max: usize,
     /// Frames in one message.
     pub fragments_max: u32,
@@ -94,6 +98,30 @@ impl Reader {
         limits: &Limits,
         input: &mut &'a mut [u8],
     ) -> Result<Option<Item<'s>>, ProtocolError> {
+        self.advance(limits, input, None)
+    }
+
+    /// The same on a connection on which permessage-deflate was agreed: messages may be compressed, and are inflated by
+    /// `inflater`. It may be another one at each call, unless the peer keeps its context.
+    ///
+    /// # Errors
+    /// As [`Reader::next`], and [`ProtocolError::BadDeflate`].
+    pub fn next_inflating<'s, 'a: 's>(
+        &'s mut self,
+        limits: &Limits,
+        input: &mut &'a mut [u8],
+        inflater: &'s mut Inflater,
+    ) -> Result<Option<Item<'s>>, ProtocolError> {
+        self.advance(limits, input, Some(inflater))
+    }
+
+    #[inline]
+    fn advance<'s, 'a: 's>(
+        &'s mut self,
+        limits: &Limits,
+        input: &mut &'a mut [u8],
+        inflater: Option<&'s mut Inflater>,
+    ) -> Result<Option<Item<'s>>, ProtocolError> {
         self.free_handed_out();
         loop {
             let frame = match self.frame.take() {
@@ -102,9 +130,16 @@ impl Reader {
                     let Some(header) = self.take_header(input)? else {
                         return Ok(None);
                     };
-                    self.judge(&header, limits)?;
+                    self.judge(&header, limits, inflater.is_some())?;
                     if lies_whole_in(&header, input) {
-                        return take_whole(&header, input).map(Some);
+                        return match inflater {
+                            Some(inflater) if header.rsv1 => {
+                                let payload = take_unmasked(&header, input);
+                                let is_text = header.opcode == Opcode::Text;
+                                inflate(inflater, is_text, payload, limits).map(Some)
+                            }
+                            _ => take_whole(&header, input).map(Some),
+                        };
                     }
                     self.begin(header)
                 }
@@ -116,10 +151,18 @@ impl Reader {
                 self.handed_out = Some(Kind::Control);
                 return control_item(header.opcode, &self.control).map(Some);
             }
-            if header.fin {
-                self.handed_out = Some(Kind::Data);
-                return self.message_item().map(Some);
+            if !header.fin {
+                continue;
             }
+            if let (Message::Deflated { is_text, bytes }, Some(inflater)) =
+                (&self.message, inflater)
+            {
+                let (is_text, bytes) = (*is_text, &**bytes);
+                self.handed_out = Some(Kind::Data);
+                return inflate(inflater, is_text, bytes, limits).map(Some);
+            }
+            self.handed_out = Some(Kind::Data);
+            return self.message_item().map(Some);
         }
     }
 
@@ -168,13 +211,21 @@ impl Reader {
 
     /// Judges a frame by its header, who sent it, and the message it stands in. A new message is
     /// counted from here.
-    fn judge(&mut self, header: &Header, limits: &Limits) -> Result<(), ProtocolError> {
+    fn judge(
+        &mut self,
+        header: &Header,
+        limits: &Limits,
+        may_be_deflated: bool,
+    ) -> Result<(), ProtocolError> {
         match (limits.role, header.mask) {
             (Role::Server, None) => return Err(ProtocolError::Unmasked),
             (Role::Client, Some(_)) => return Err(ProtocolError::Masked),
             _ => {}
         }
-        if header.rsv1 {
+        // It stands on the first frame of a message, and nowhere else (RFC 7692, section 6).
+        let may_have_rsv1 =
+            may_be_deflated && matches!(header.opcode, Opcode::Text | Opcode::Binary);
+        if header.rsv1 && !may_have_rsv1 {
             return Err(ProtocolError::ReservedBits);
         }
         if header.opcode.is_control() {
@@ -190,9 +241,13 @@ impl Reader {
         if header.payload_bytes > limits.frame_bytes_max {
             return Err(ProtocolError::FrameTooLarge);
         }
-        let room = limits
-            .message_bytes_max
-            .saturating_sub(self.message.bytes());
+        let is_deflated = header.rsv1 || matches!(self.message, Message::Deflated { .. });
+        let message_bytes_max = if is_deflated {
+            deflated_bytes_max(limits.message_bytes_max)
+        } else {
+            limits.message_bytes_max
+        };
+        let room = message_bytes_max.saturating_sub(self.message.bytes());
         if header.payload_bytes > room as u64 {
             return Err(ProtocolError::MessageTooLarge);
         }
@@ -209,6 +264,9 @@ impl Reader {
     /// Begins to keep a frame, and the message if the frame is its first.
     fn begin(&mut self, header: Header) -> Frame {
         match header.opcode {
+            opcode @ (Opcode::Text | Opcode::Binary) if header.rsv1 => {
+                self.message = Message::deflated(opcode == Opcode::Text);
+            }
             Opcode::Text => self.message = Message::text(),
             Opcode::Binary => self.message = Message::binary(),
             _ => {}
@@ -225,6 +283,8 @@ impl Reader {
             Message::Text(text, cut) if cut.is_empty() => Ok(Item::Text(text)),
             Message::Text(..) => Err(ProtocolError::InvalidUtf8),
             Message::Binary(bytes) => Ok(Item::Binary(bytes)),
+            // A caller that had an inflater when the message began, and has none now.
+            Message::Deflated { .. } => Err(ProtocolError::ReservedBits),
             // Cannot be: a continuation without a message was refused by its header.
             Message::None => Err(ProtocolError::UnexpectedContinuation),
         }
@@ -270,17 +330,42 @@ fn lies_whole_in(header: &Header, input: &[u8]) -> bool {
 
 /// A control frame or a whole message at the front of `input`, unmasked in place.
 fn take_whole<'a>(header: &Header, input: &mut &'a mut [u8]) -> Result<Item<'a>, ProtocolError> {
+    let payload = take_unmasked(header, input);
+    match header.opcode {
+        Opcode::Text => text_item(payload),
+        Opcode::Binary => Ok(Item::Binary(payload)),
+        opcode => control_item(opcode, payload),
+    }
+}
+
+/// The payload at the front of `input`, unmasked in place.
+fn take_unmasked<'a>(header: &Header, input: &mut &'a mut [u8]) -> &'a mut [u8] {
     let payload = take(input, header.payload_bytes as usize);
     if let Some(key) = header.mask {
         mask::apply(payload, key, 0);
     }
-    match header.opcode {
-        Opcode::Text => simdutf8::basic::from_utf8(payload)
-            .map(Item::Text)
-            .map_err(|_| ProtocolError::InvalidUtf8),
-        Opcode::Binary => Ok(Item::Binary(payload)),
-        opcode => control_item(opcode, payload),
+    payload
+}
+
+/// The message that a whole compressed payload stands for.
+fn inflate<'i>(
+    inflater: &'i mut Inflater,
+    is_text: bool,
+    payload: &[u8],
+    limits: &Limits,
+) -> Result<Item<'i>, ProtocolError> {
+    let message = inflater.inflate(payload, limits.message_bytes_max)?;
+    if is_text {
+        text_item(message)
+    } else {
+        Ok(Item::Binary(message))
     }
+}
+
+fn text_item(payload: &[u8]) -> Result<Item<'_>, ProtocolError> {
+    simdutf8::basic::from_utf8(payload)
+        .map(Item::Text)
+        .map_err(|_| ProtocolError::InvalidUtf8)
 }
 
 fn control_item(opcode: Opcode, payload: &[u8]) -> Result<Item<'_>, ProtocolError> {

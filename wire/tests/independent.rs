@@ -252,7 +252,7 @@ fn tungstenites_client_is_upgraded_and_understood() {
     assert_eq!(upgrade.protocols().collect::<Vec<_>>(), ["fanfare.v1.json"]);
 
     let mut answer = Vec::new();
-    put_switching(&mut answer, upgrade.key, Some("fanfare.v1.json"));
+    put_switching(&mut answer, upgrade.key, Some("fanfare.v1.json"), None);
     put_frame(&mut answer, Opcode::Text, b"right behind the head");
     pipe.incoming.extend(answer);
     let (mut theirs, _) = waiting.handshake().unwrap();
@@ -283,7 +283,7 @@ fn tungstenites_client_refuses_the_answer_to_another_key() {
     };
     let pipe = waiting.get_mut().get_mut();
     let mut answer = Vec::new();
-    put_switching(&mut answer, &new_key([0; 16]), None);
+    put_switching(&mut answer, &new_key([0; 16]), None, None);
     pipe.incoming.extend(answer);
     assert!(matches!(
         waiting.handshake(),
@@ -329,7 +329,9 @@ fn tungstenites_server_upgrades_and_understands_us() {
     theirs.send(tungstenite::Message::text("welcome")).unwrap();
 
     let answer = &theirs.get_ref().outgoing;
-    let accepted = parse_response(answer, &key, &LIMITS).unwrap().unwrap();
+    let accepted = parse_response(answer, &key, &LIMITS, None)
+        .unwrap()
+        .unwrap();
     assert_eq!(accepted.protocol.as_deref(), Some("b"));
     let (messages, fault) = read(&answer[accepted.head_bytes..], &[], &limits(Role::Client));
     assert_eq!(

@@ -231,7 +231,7 @@ fn no_value_can_begin_a_header_of_its_own() {
         &["a\r\nX: y"],
         &[],
     );
-    put_switching(&mut out, KEY, Some("a\r\nX: y"));
+    put_switching(&mut out, KEY, Some("a\r\nX: y"), None);
     let text = String::from_utf8(out).unwrap();
     assert!(
         !text.contains("\r\nSet-Cookie") && !text.contains("\r\nX: y"),
@@ -262,7 +262,7 @@ fn our_own_request_is_a_sound_upgrade() {
 /// Our answer with one line replaced by others.
 fn answer_with(replaced: &str, lines: &[&str]) -> Vec<u8> {
     let mut out = Vec::new();
-    put_switching(&mut out, KEY, Some("p"));
+    put_switching(&mut out, KEY, Some("p"), None);
     let text = String::from_utf8(out).expect("ASCII");
     let kept = text
         .trim_end()
@@ -281,11 +281,15 @@ fn our_own_answer_is_accepted_however_it_is_cut() {
     let head_bytes = bytes.len();
     let accepted = Accepted {
         protocol,
+        deflate: None,
         head_bytes,
     };
-    assert_eq!(parse_response(&bytes, KEY, &LIMITS), Ok(Some(accepted)));
+    assert_eq!(
+        parse_response(&bytes, KEY, &LIMITS, None),
+        Ok(Some(accepted))
+    );
     for cut in 0..head_bytes {
-        assert_eq!(parse_response(&bytes[..cut], KEY, &LIMITS), Ok(None));
+        assert_eq!(parse_response(&bytes[..cut], KEY, &LIMITS, None), Ok(None));
     }
 }
 
@@ -325,11 +329,11 @@ fn a_wrong_answer_is_refused() {
     for (replaced, lines, fault) in table {
         let bytes = answer_with(replaced, lines);
         assert_eq!(
-            parse_response(&bytes, KEY, &LIMITS),
+            parse_response(&bytes, KEY, &LIMITS, None),
             Err(*fault),
             "{lines:?}"
         );
     }
     let long = answer_with("Upgrade", &["X: y"; 2000]);
-    assert_eq!(parse_response(&long, KEY, &LIMITS), Err(HeadTooLarge));
+    assert_eq!(parse_response(&long, KEY, &LIMITS, None), Err(HeadTooLarge));
 }

@@ -223,7 +223,7 @@ impl Peer {
                 return Some(());
             };
             let upgrade = request.upgrade().ok()?;
-            handshake::put_switching(answer, upgrade.key, None);
+            handshake::put_switching(answer, upgrade.key, None, None);
             self.is_echo = request.path == "/echo";
             // Our clients say nothing before they are answered.
             self.head = None;

@@ -343,7 +343,8 @@ impl Link {
         }
         let cold = self.cold.get_or_insert_default();
         cold.head.extend_from_slice(bytes);
-        let Some(accepted) = handshake::parse_response(&cold.head, &cold.key, &HEAD_LIMITS)? else {
+        let Some(accepted) = handshake::parse_response(&cold.head, &cold.key, &HEAD_LIMITS, None)?
+        else {
             return Ok(());
         };
         if accepted.protocol.is_some() && accepted.protocol.as_deref() != cold.protocol {

@@ -7,6 +7,7 @@ use super::accept::accept_value;
 use super::answer::{Answer, parse_answer};
 use super::http::{HeadLimits, RequestError};
 use super::server::{put_header_line, put_line};
+use crate::deflate::{Agreement, Offer, OfferError};
 
 /// A key for the handshake from 16 random bytes.
 #[must_use]
@@ -16,6 +17,7 @@ pub fn new_key(random: [u8; 16]) -> String {
 
 /// Appends the request for a WebSocket. `host` is what stands in the URL, with the port if it is
 /// not the scheme's own; `target` is path and query; `key` comes from [`new_key`].
+/// An [`Offer`] of compression goes under `extra`, as `Sec-WebSocket-Extensions`.
 pub fn put_upgrade_request(
     out: &mut Vec<u8>,
     host: &str,
@@ -44,6 +46,8 @@ pub fn put_upgrade_request(
 pub struct Accepted {
     /// The subprotocol the server chose; whether it had been offered is for the caller to judge.
     pub protocol: Option<String>,
+    /// What was agreed on about compression; `None`: messages are not compressed.
+    pub deflate: Option<Agreement>,
     /// Length of the answer's head. What follows are frames.
     pub head_bytes: usize,
 }
@@ -69,6 +73,9 @@ pub enum ResponseError {
     /// `Sec-WebSocket-Accept` does not belong to the key.
     #[error("Sec-WebSocket-Accept is missing or wrong")]
     Accept,
+    /// The answer about compression does not keep to the RFC or to the offer.
+    #[error("the server's Sec-WebSocket-Extensions are malformed or exceed the offer")]
+    Extensions,
     /// An extension or a second subprotocol, which nobody asked for.
     #[error("the server chose what was not offered")]
     NotOffered,
@@ -84,8 +91,8 @@ impl From<RequestError> for ResponseError {
 }
 
 /// Reads the server's answer off the front of `bytes` and judges it (RFC 6455, section 4.1).
-/// `None`: it is not complete; call again with the same bytes and what has arrived since. No
-/// extension is offered by [`put_upgrade_request`], so none is accepted.
+/// `None`: it is not complete; call again with the same bytes and what has arrived since. `offered` is the compression
+/// that the request offered; no other extension is accepted.
 ///
 /// # Errors
 /// See [`ResponseError`].
@@ -93,6 +100,7 @@ pub fn parse_response(
     bytes: &[u8],
     key: &str,
     limits: &HeadLimits,
+    offered: Option<&Offer>,
 ) -> Result<Option<Accepted>, ResponseError> {
     let Some(Answer {
         status,
@@ -116,14 +124,32 @@ pub fn parse_response(
     if accept.map(str::as_bytes) != Some(&accept_value(key)) {
         return Err(ResponseError::Accept);
     }
-    if headers.tokens("sec-websocket-extensions").next().is_some() {
-        return Err(ResponseError::NotOffered);
-    }
+    let deflate = judge_extensions(&headers, offered)?;
     let protocol = headers
         .only("sec-websocket-protocol")
         .map_err(|_| ResponseError::NotOffered)?;
     Ok(Some(Accepted {
         protocol: protocol.map(str::to_owned),
+        deflate,
         head_bytes,
     }))
+}
+
+/// At most one extension is chosen, as it was offered.
+fn judge_extensions(
+    headers: &Headers<'_>,
+    offered: Option<&Offer>,
+) -> Result<Option<Agreement>, ResponseError> {
+    let chosen = headers
+        .extensions()
+        .map_err(|_| ResponseError::Extensions)?;
+    match (&*chosen, offered) {
+        ([], _) => Ok(None),
+        ([extension], Some(offer)) => match Agreement::read(extension, offer) {
+            Ok(agreement) => Ok(Some(agreement)),
+            Err(OfferError::OtherExtension) => Err(ResponseError::NotOffered),
+            Err(_) => Err(ResponseError::Extensions),
+        },
+        _ => Err(ResponseError::NotOffered),
+    }
 }

@@ -12,6 +12,7 @@ mod accept;
 mod answer;
 mod body;
 mod client;
+mod extensions;
 mod http;
 mod server;
 
@@ -19,6 +20,7 @@ pub use accept::{ACCEPT_BYTES, accept_value};
 pub use answer::{Answer, parse_answer};
 pub use body::{BodyError, BodyReader, Framing};
 pub use client::{Accepted, ResponseError, new_key, parse_response, put_upgrade_request};
+pub use extensions::{Extension, MalformedExtensions, Param};
 pub use http::{HEADERS_MAX, HeadLimits, Headers, Request, RequestError, parse_request};
 pub use server::{
     ResponseHead, Upgrade, UpgradeError, put_continue, put_response, put_response_head,

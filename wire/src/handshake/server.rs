@@ -4,7 +4,9 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
 use super::accept::accept_value;
+use super::extensions::Extension;
 use super::http::{Headers, Request};
+use crate::deflate::Agreement;
 
 /// The version of the protocol in RFC 6455, the only one spoken.
 const VERSION: &str = "13";
@@ -30,6 +32,9 @@ pub enum UpgradeError {
     /// 400: no `Host`.
     #[error("Host is missing")]
     Host,
+    /// 400: `Sec-WebSocket-Extensions` is not of the form that the RFC gives it (section 9.1).
+    #[error("malformed Sec-WebSocket-Extensions")]
+    Extensions,
     /// 400: the request says that it has a body.
     #[error("an upgrade has no body")]
     BodyNotAllowed,
@@ -42,7 +47,9 @@ impl UpgradeError {
         match self {
             Self::Method => 405,
             Self::NotUpgrade | Self::Version => 426,
-            Self::Key | Self::Connection | Self::Host | Self::BodyNotAllowed => 400,
+            Self::Key | Self::Connection | Self::Host | Self::Extensions | Self::BodyNotAllowed => {
+                400
+            }
         }
     }
 }
@@ -53,6 +60,8 @@ pub struct Upgrade<'r> {
     /// What the accept value is made from.
     pub key: &'r str,
     headers: &'r Headers<'r>,
+    /// The extensions offered, the client's favourite first.
+    pub extensions: Vec<Extension<'r>>,
 }
 
 impl<'r> Upgrade<'r> {
@@ -92,7 +101,12 @@ impl Request<'_> {
         if has_body {
             return Err(UpgradeError::BodyNotAllowed);
         }
-        Ok(Upgrade { key, headers })
+        let extensions = headers.extensions().map_err(|_| UpgradeError::Extensions)?;
+        Ok(Upgrade {
+            key,
+            headers,
+            extensions,
+        })
     }
 }
 
@@ -105,8 +119,13 @@ fn is_key(key: &str) -> bool {
 }
 
 /// Appends the answer that turns the connection into a WebSocket. `protocol` must be one that was
-/// offered.
-pub fn put_switching(out: &mut Vec<u8>, key: &str, protocol: Option<&str>) {
+/// offered, `deflate` what was agreed on about compression.
+pub fn put_switching(
+    out: &mut Vec<u8>,
+    key: &str,
+    protocol: Option<&str>,
+    deflate: Option<&Agreement>,
+) {
     out.extend_from_slice(
         b"HTTP/1.1 101 Switching Protocols\r\n\
         Upgrade: websocket\r\n\
@@ -117,6 +136,9 @@ pub fn put_switching(out: &mut Vec<u8>, key: &str, protocol: Option<&str>) {
     out.extend_from_slice(b"\r\n");
     if let Some(protocol) = protocol {
         put_header_line(out, "Sec-WebSocket-Protocol", protocol);
+    }
+    if let Some(agreement) = deflate {
+        put_header_line(out, "Sec-WebSocket-Extensions", &agreement.to_string());
     }
     out.extend_from_slice(b"\r\n");
 }

@@ -1,5 +1,6 @@
 //! Messages that own what they say, and a reader fed with pieces.
 
+use fanfare_wire::deflate::Inflater;
 use fanfare_wire::error::ProtocolError;
 use fanfare_wire::frame::{HEADER_BYTES_MAX, Header, Opcode};
 use fanfare_wire::mask;
@@ -43,6 +44,26 @@ pub(crate) type Outcome = (Vec<Message>, Option<ProtocolError>);
 /// Reads `bytes` cut into pieces of the sizes in `pieces`, again and again; an empty list is one
 /// piece.
 pub(crate) fn read(bytes: &[u8], pieces: &[usize], limits: &Limits) -> Outcome {
+    read_with(bytes, pieces, limits, None)
+}
+
+/// The same where permessage-deflate was agreed on.
+#[allow(dead_code, reason = "not every test compresses")]
+pub(crate) fn read_inflating(
+    bytes: &[u8],
+    pieces: &[usize],
+    limits: &Limits,
+    mut inflater: Inflater,
+) -> Outcome {
+    read_with(bytes, pieces, limits, Some(&mut inflater))
+}
+
+fn read_with(
+    bytes: &[u8],
+    pieces: &[usize],
+    limits: &Limits,
+    mut inflater: Option<&mut Inflater>,
+) -> Outcome {
     let mut reader = Reader::default();
     let mut messages = Vec::new();
     let mut bytes = bytes.to_owned();
@@ -55,7 +76,11 @@ pub(crate) fn read(bytes: &[u8], pieces: &[usize], limits: &Limits) -> Outcome {
         let (mut piece, behind) = rest.split_at_mut(size);
         rest = behind;
         loop {
-            match reader.next(limits, &mut piece) {
+            let outcome = match &mut inflater {
+                Some(inflater) => reader.next_inflating(limits, &mut piece, inflater),
+                None => reader.next(limits, &mut piece),
+            };
+            match outcome {
                 Ok(Some(item)) => messages.push(item.into()),
                 Ok(None) => break,
                 Err(fault) => return (messages, Some(fault)),
@@ -74,9 +99,21 @@ pub(crate) fn put_fragment(
     mask: Option<[u8; 4]>,
     payload: &[u8],
 ) {
+    put_fragment_with(out, fin, false, opcode, mask, payload);
+}
+
+/// The same with the bit that says that the message is compressed.
+pub(crate) fn put_fragment_with(
+    out: &mut Vec<u8>,
+    fin: bool,
+    rsv1: bool,
+    opcode: Opcode,
+    mask: Option<[u8; 4]>,
+    payload: &[u8],
+) {
     let header = Header {
         fin,
-        rsv1: false,
+        rsv1,
         opcode,
         mask,
         payload_bytes: payload.len() as u64,

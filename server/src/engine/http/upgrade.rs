@@ -48,7 +48,7 @@ impl Engine {
             .flatten();
         let (protocol, door) = chosen.map_or((None, door), |(name, door)| (Some(name), door));
         self.frame.clear();
-        handshake::put_switching(&mut self.frame, upgrade.key, protocol);
+        handshake::put_switching(&mut self.frame, upgrade.key, protocol, None);
         Ok((door, room))
     }
 
