@@ -5,7 +5,7 @@ use base64::engine::general_purpose::STANDARD;
 
 use super::accept::accept_value;
 use super::answer::{Answer, parse_answer};
-use super::http::{HeadLimits, RequestError};
+use super::http::{HeadLimits, Headers, RequestError};
 use super::server::{put_header_line, put_line};
 use crate::deflate::{Agreement, Offer, OfferError};
 
