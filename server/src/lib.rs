@@ -3,6 +3,7 @@
 //! Imports run one way: `cli → server → reactor → engine → hub → wire`. Engine and hub know no socket and no clock, so
 //! a simulation can drive them as the reactor does.
 
+pub mod certificates;
 pub mod cli;
 pub mod client;
 pub mod clock;

@@ -11,9 +11,10 @@ use std::thread::{self, JoinHandle};
 
 use anyhow::{Context, bail};
 use mio::{Poll, Waker};
-use signal_hook::consts::{SIGINT, SIGTERM};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
+use crate::certificates::Certificates;
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::engine::disconnect::LABEL_NAMES;
@@ -33,7 +34,7 @@ const RESERVED_FILES: usize = 64;
 
 /// Runs the server until a signal ends it. A second signal ends it at once.
 ///
-/// Prints `listening on ws://…` for each address, then `ready`, to standard output.
+/// Prints `listening on ws://…` or `wss://…` for each address, then `ready`, to standard output.
 ///
 /// # Errors
 /// What the operator must mend: an address that cannot be had, a limit that is too low.
@@ -41,7 +42,7 @@ pub fn run(config: &Config) -> anyhow::Result<ExitCode> {
     let open_files =
         sys::raise_open_files_limit().context("cannot read the limit on open files")?;
     let cores = thread::available_parallelism().map_or(1, NonZeroUsize::get);
-    let reserved = RESERVED_FILES + config.listen.len();
+    let reserved = RESERVED_FILES + config.listen.len() + config.tls_listen.len();
     let room = Division::room(cores, open_files as usize, reserved);
     let connections_max = (config.max_connections).map_or(room, NonZeroUsize::get);
     let division = Division::plan(
@@ -53,6 +54,7 @@ pub fn run(config: &Config) -> anyhow::Result<ExitCode> {
     )?;
     tracing::info!("{division}");
 
+    let certificates = certificates(config)?;
     let listen = probe(config)?;
     let (mesh, polls) = weave(division.shards)?;
     let mesh = Arc::new(mesh);
@@ -63,9 +65,10 @@ pub fn run(config: &Config) -> anyhow::Result<ExitCode> {
         shard_connections_max: division.shard_connections_max,
         notsent_lowat: config.notsent_lowat,
         close_timeout_ms: config.settings.close_timeout_ms,
+        certificates: certificates.clone(),
     };
     let pages = Pages::open(config.site.as_deref())?;
-    end_on_signals(&mesh)?;
+    heed_signals(&mesh, certificates.clone())?;
     let shards = start_shards(config, &mesh, &charter, &plan, &pages.site, polls)?;
     announce(&listen)?;
     let feeds = start_feeds(config, &mesh, &charter)?;
@@ -76,18 +79,36 @@ pub fn run(config: &Config) -> anyhow::Result<ExitCode> {
     }
     pages.close();
     report(&total);
+    if let Some(certificates) = certificates {
+        let [full, resumed, failed] = certificates.counts().read();
+        tracing::info!(full, resumed, failed, "TLS handshakes");
+    }
     Ok(ExitCode::SUCCESS)
+}
+
+/// Reads the certificates, and watches their files from then on.
+fn certificates(config: &Config) -> anyhow::Result<Option<Arc<Certificates>>> {
+    let Some(files) = config.tls.clone() else {
+        return Ok(None);
+    };
+    let certificates = Arc::new(Certificates::load(files)?);
+    certificates
+        .clone()
+        .watch()
+        .context("cannot watch the certificates")?;
+    Ok(Some(certificates))
 }
 
 /// Makes sure that every address can be had, and learns the port that a `:0` becomes.
 fn probe(config: &Config) -> anyhow::Result<Vec<Listen>> {
-    let listen = |&address| {
+    let listen = |(address, tls)| {
         let listen = Listen {
             address,
             backlog: config.backlog,
             recv_buffer: config.recv_buffer,
             send_buffer: config.send_buffer,
             user_timeout_ms: config.user_timeout_ms,
+            tls,
         };
         let bound = listen
             .probe()
@@ -97,7 +118,9 @@ fn probe(config: &Config) -> anyhow::Result<Vec<Listen>> {
             ..listen
         })
     };
-    config.listen.iter().map(listen).collect()
+    let plain = config.listen.iter().map(|address| (*address, false));
+    let tls = config.tls_listen.iter().map(|address| (*address, true));
+    plain.chain(tls).map(listen).collect()
 }
 
 /// Makes all pollers and wakers. Before the shards have file tables of their own, so that each can wake every other.
@@ -134,15 +157,23 @@ fn charter(config: &Config, shards: u16) -> Charter {
     }
 }
 
-/// The first signal stops the server in order, the second at once.
-fn end_on_signals(mesh: &Arc<Mesh>) -> anyhow::Result<()> {
-    let mut signals = Signals::new([SIGTERM, SIGINT]).context("cannot catch signals")?;
+/// The first signal to end stops the server in order, the second at once. With certificates, SIGHUP reads them anew; without,
+/// it ends the process as it always did.
+fn heed_signals(mesh: &Arc<Mesh>, certificates: Option<Arc<Certificates>>) -> anyhow::Result<()> {
+    let heeded = [SIGTERM, SIGINT]
+        .into_iter()
+        .chain(certificates.as_ref().map(|_| SIGHUP));
+    let mut signals = Signals::new(heeded).context("cannot catch signals")?;
     let mesh = mesh.clone();
     thread::Builder::new()
         .name("signals".into())
         .spawn(move || {
             let mut stopping = false;
             for signal in signals.forever() {
+                if let (SIGHUP, Some(certificates)) = (signal, &certificates) {
+                    certificates.reload();
+                    continue;
+                }
                 if std::mem::replace(&mut stopping, true) {
                     // The shell's convention for an end by signal.
                     std::process::exit(128 + signal);
@@ -211,7 +242,8 @@ fn start_shards(
 fn announce(listen: &[Listen]) -> anyhow::Result<()> {
     let mut out = std::io::stdout().lock();
     for listen in listen {
-        writeln!(out, "listening on ws://{}", listen.address)?;
+        let scheme = if listen.tls { "wss" } else { "ws" };
+        writeln!(out, "listening on {scheme}://{}", listen.address)?;
     }
     writeln!(out, "ready")?;
     out.flush()?;

@@ -10,10 +10,18 @@ impl Config {
     #[must_use]
     pub fn to_options(&self, routes: &[String]) -> Options {
         let settings = &self.settings;
+        let pairs = self.tls.as_ref().map_or(&[][..], |files| &files.pairs);
         let replay = self.replay.as_ref();
         let sim = self.sim.as_ref();
         Options {
             listen: self.listen.clone(),
+            tls_listen: self.tls_listen.clone(),
+            tls_cert: pairs
+                .iter()
+                .map(|(certificate, _)| certificate.clone())
+                .collect(),
+            tls_key: pairs.iter().map(|(_, key)| key.clone()).collect(),
+            tls_client_ca: (self.tls.as_ref()).and_then(|files| files.client_ca.clone()),
             shards: Some(Shards(self.shards)),
             max_connections: self.max_connections.map(NonZeroUsize::get),
             backlog: Some(self.backlog),
@@ -95,6 +103,11 @@ mod tests {
             "--history=px.>,count=9,age=5m",
             "--shards=2",
             "--max-connections=7",
+            "--listen=127.0.0.1:7001",
+            "--tls-listen=127.0.0.1:7002",
+            "--tls-cert=c.pem",
+            "--tls-key=c.key",
+            "--tls-client-ca=ca.pem",
         ];
         let options = Options::from_flags(&flags);
         Config::from_options(&options)

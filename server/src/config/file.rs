@@ -132,8 +132,8 @@ mod tests {
                 "x.toml:2: unknown key \"max_frame_bytes\"; did you mean \"max-frame-bytes\"?",
             ),
             (
-                "[tls]\n",
-                "x.toml:1: unknown key \"tls\"; keys are the flags of `fanfare serve` without their dashes",
+                "[weather]\n",
+                "x.toml:1: unknown key \"weather\"; keys are the flags of `fanfare serve` without their dashes",
             ),
             ("config = \"y\"", "x.toml:1: unknown key \"config\""),
             (

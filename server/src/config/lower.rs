@@ -5,7 +5,7 @@ use std::ops::RangeInclusive;
 
 use anyhow::{Context as _, ensure};
 
-use super::{Bytes, Config, Millis, Options, feeds, history};
+use super::{Bytes, Config, Millis, Options, feeds, history, tls};
 use crate::engine::{KeyWindow, Route, Settings, Target};
 
 const SHARDS_MAX: usize = 1024;
@@ -20,11 +20,14 @@ impl Config {
         let default = Config::default();
         let notsent_lowat = given_or(options.notsent_lowat, default.notsent_lowat.into());
         let config = Config {
-            listen: if options.listen.is_empty() {
+            // Who asks for TLS alone gets no plain listener beside it.
+            listen: if options.listen.is_empty() && options.tls_listen.is_empty() {
                 default.listen
             } else {
                 options.listen.clone()
             },
+            tls_listen: options.tls_listen.clone(),
+            tls: tls::files(options)?,
             shards: options.shards.and_then(|shards| shards.0),
             max_connections: connections(options.max_connections)?,
             settings: settings(options)?,
@@ -203,9 +206,24 @@ fn routes(texts: &[String], echo: bool) -> anyhow::Result<Vec<Route>> {
 }
 
 fn check_network(config: &Config) -> anyhow::Result<()> {
-    for (index, address) in config.listen.iter().enumerate() {
-        let twice = address.port() != 0 && config.listen[..index].contains(address);
-        ensure!(!twice, "listen names {address} twice");
+    for (key, addresses) in [
+        ("listen", &config.listen),
+        ("tls-listen", &config.tls_listen),
+    ] {
+        for (index, address) in addresses.iter().enumerate() {
+            let twice = address.port() != 0 && addresses[..index].contains(address);
+            ensure!(!twice, "{key} names {address} twice");
+        }
+    }
+    for address in config
+        .tls_listen
+        .iter()
+        .filter(|address| address.port() != 0)
+    {
+        ensure!(
+            !config.listen.contains(address),
+            "listen and tls-listen both name {address}"
+        );
     }
     let shards = config.shards.map_or(1, |shards| shards.get());
     ensure!(
@@ -335,6 +353,29 @@ mod tests {
                 &["--listen=127.0.0.1:1", "--listen=127.0.0.1:1"],
                 "listen names 127.0.0.1:1 twice",
             ),
+            (
+                &[
+                    "--listen=127.0.0.1:1",
+                    "--tls-listen=127.0.0.1:1",
+                    "--tls-cert=a",
+                    "--tls-key=b",
+                ],
+                "listen and tls-listen both name 127.0.0.1:1",
+            ),
+            (
+                &["--tls-listen=127.0.0.1:1"],
+                "tls-listen needs tls-cert and tls-key",
+            ),
+            (
+                &[
+                    "--tls-listen=127.0.0.1:1",
+                    "--tls-cert=a",
+                    "--tls-cert=b",
+                    "--tls-key=c",
+                ],
+                "tls-cert and tls-key come in pairs, but 2 and 1 were given",
+            ),
+            (&["--tls-key=c"], "tls-key does nothing without tls-listen"),
             (&["--shards=5000"], "shards must be at most 1024"),
             (
                 &["--max-connections=0"],

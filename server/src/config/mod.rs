@@ -8,6 +8,8 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 
+use fanfare_tls::ServerFiles;
+
 use crate::engine::Settings;
 use crate::feed;
 
@@ -18,6 +20,7 @@ mod history;
 mod lower;
 mod options;
 mod quantity;
+mod tls;
 
 pub use history::{History, HistoryError};
 pub use options::{LogFormat, LogLevel, Options};
@@ -26,8 +29,12 @@ pub use quantity::{Bytes, Millis, QuantityError, Shards};
 /// Everything a server needs to know to start.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Config {
-    /// Addresses to listen on, at least one, all different.
+    /// Addresses to listen on without TLS; with `tls_listen` at least one, all different.
     pub listen: Vec<SocketAddr>,
+    /// Addresses to listen on with TLS.
+    pub tls_listen: Vec<SocketAddr>,
+    /// Certificates and keys, where TLS is spoken.
+    pub tls: Option<ServerFiles>,
     /// Threads that serve connections; `None` = as many as cores and file limits ask for.
     pub shards: Option<NonZeroUsize>,
     /// Connections at most, of all shards together; `None` = what one shard a core has room for.
@@ -60,6 +67,8 @@ impl Default for Config {
     fn default() -> Config {
         Config {
             listen: vec![SocketAddr::from((Ipv4Addr::LOCALHOST, 9001))],
+            tls_listen: Vec::new(),
+            tls: None,
             shards: None,
             max_connections: None,
             settings: Settings::default(),

@@ -25,6 +25,36 @@ pub struct Options {
     )]
     pub listen: Vec<SocketAddr>,
 
+    /// Address to listen on with TLS, beside or instead of the others; may be repeated
+    #[arg(long, value_name = "ADDRESS", help_heading = "TLS")]
+    #[serde(
+        deserialize_with = "one_or_many",
+        skip_serializing_if = "Vec::is_empty"
+    )]
+    pub tls_listen: Vec<SocketAddr>,
+
+    /// Certificate chain in PEM form, the server's own first. May be repeated, each with its key: the name that a client
+    /// asks for chooses among them, and the first serves all others. Read anew when it changes, and on SIGHUP
+    #[arg(long, value_name = "FILE", help_heading = "TLS")]
+    #[serde(
+        deserialize_with = "one_or_many",
+        skip_serializing_if = "Vec::is_empty"
+    )]
+    pub tls_cert: Vec<PathBuf>,
+
+    /// Private key of the certificate at the same place, in PEM form; may be repeated
+    #[arg(long, value_name = "FILE", help_heading = "TLS")]
+    #[serde(
+        deserialize_with = "one_or_many",
+        skip_serializing_if = "Vec::is_empty"
+    )]
+    pub tls_key: Vec<PathBuf>,
+
+    /// Authorities in PEM form whose client certificates are accepted. A client need not show one; one that does is who its
+    /// certificate says
+    #[arg(long, value_name = "FILE", help_heading = "TLS")]
+    pub tls_client_ca: Option<PathBuf>,
+
     /// Threads that serve connections: "auto" or a number [default: auto]
     #[arg(long, value_name = "N", help_heading = "Network")]
     pub shards: Option<Shards>,

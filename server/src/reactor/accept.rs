@@ -107,13 +107,13 @@ impl Door {
             && (self.rest_until_us > 0 || self.listeners.iter().any(|slot| slot.listener.is_none()))
     }
 
-    /// Accepts those who wait, within a turn; `enter` gets each, and whether it is to be refused.
+    /// Accepts those who wait, within a turn; `enter` gets each, whether it speaks TLS, and whether it is to be refused.
     pub(super) fn accept(
         &mut self,
         now: Now,
         registry: &Registry,
         here: usize,
-        mut enter: impl FnMut(TcpStream, bool),
+        mut enter: impl FnMut(TcpStream, bool, bool),
     ) {
         if self.rest_until_us > 0 && now.mono_us < self.rest_until_us {
             return;
@@ -143,6 +143,7 @@ impl Door {
                         }
                         enter(
                             stream,
+                            self.listen[place].tls,
                             live >= self.connections_max || here >= self.shard_connections_max,
                         );
                         here += 1;

@@ -20,6 +20,8 @@ pub struct Listen {
     /// `TCP_USER_TIMEOUT` of every connection, milliseconds: output that its peer does not acknowledge for so long ends it. 0 = the
     /// kernel's own patience, some 15 minutes.
     pub user_timeout_ms: u32,
+    /// Whether TLS is spoken there.
+    pub tls: bool,
 }
 
 impl Listen {
@@ -91,6 +93,7 @@ mod tests {
             recv_buffer: None,
             send_buffer: None,
             user_timeout_ms: 0,
+            tls: false,
         }
     }
 

@@ -7,6 +7,7 @@
 mod accept;
 mod listen;
 pub mod sys;
+mod tls;
 
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::Shutdown;
@@ -18,6 +19,7 @@ use mio::net::TcpStream;
 use mio::{Events, Interest, Poll, Token};
 use socket2::SockRef;
 
+use crate::certificates::Certificates;
 use crate::clock::{Clock, Now};
 use crate::engine::{ConnId, Counters, Engine, SocketOp};
 use crate::hub::mail::{Mail, ShardId};
@@ -25,6 +27,7 @@ use crate::ledger::Process;
 use crate::mesh::Mesh;
 use accept::Door;
 pub use listen::Listen;
+use tls::Tls;
 
 /// The token of a shard's waker; no connection's generation and place come to it.
 pub const WAKER: Token = Token(usize::MAX);
@@ -55,6 +58,8 @@ pub struct Plan {
     pub notsent_lowat: u32,
     /// How long a close handshake may take, milliseconds.
     pub close_timeout_ms: u32,
+    /// What listeners with TLS present.
+    pub certificates: Option<Arc<Certificates>>,
 }
 
 impl Plan {
@@ -75,6 +80,7 @@ pub struct Reactor {
     door: Door,
     /// Sockets by connection index.
     streams: Vec<Option<TcpStream>>,
+    tls: Tls,
     /// Connections that may have more to read, each once.
     readable: Vec<ConnId>,
     buffer: Box<[u8]>,
@@ -108,6 +114,7 @@ impl Reactor {
             clock,
             door,
             streams: Vec::with_capacity(plan.reserved_connections()),
+            tls: Tls::new(plan.certificates.clone()),
             readable: Vec::new(),
             buffer: vec![0; READ_BUFFER_BYTES].into(),
             plan,
@@ -190,7 +197,7 @@ impl Reactor {
                         generation: (token >> 32) as u32,
                     };
                     if event.is_writable() {
-                        self.engine.on_writable(id);
+                        self.on_writable(now, id);
                     }
                     if event.is_readable() || event.is_read_closed() || event.is_error() {
                         let ending = event.is_read_closed() || event.is_error();
@@ -212,6 +219,7 @@ impl Reactor {
             door,
             engine,
             streams,
+            tls,
             poll,
             ..
         } = self;
@@ -219,7 +227,7 @@ impl Reactor {
             now,
             poll.registry(),
             engine.connection_count(),
-            |stream, refuse| {
+            |stream, is_tls, refuse| {
                 let id = engine.on_open(now, refuse);
                 let index = id.index as usize;
                 if index >= streams.len() {
@@ -234,8 +242,18 @@ impl Reactor {
                     tracing::warn!(%error, "a connection cannot be watched");
                     engine.on_failure(now, id);
                 }
+                if is_tls && !tls.open(index) {
+                    engine.on_failure(now, id);
+                }
             },
         );
+    }
+
+    fn on_writable(&mut self, now: Now, id: ConnId) {
+        if self.tls.has(id.index as usize) {
+            return self.on_tls_writable(now, id);
+        }
+        self.engine.on_writable(id);
     }
 
     fn note_readable(&mut self, id: ConnId, ending: bool) {
@@ -247,6 +265,7 @@ impl Reactor {
     /// Gives every connection that has something to read its turn, as long as the tick has room for what comes of it. Those
     /// who had none are first in the next.
     fn read_ready(&mut self, now: Now) {
+        self.tls.begin_tick();
         let mut list = std::mem::take(&mut self.readable);
         let mut again = Vec::new();
         let mut turns = 0;
@@ -272,6 +291,9 @@ impl Reactor {
         }
         if !self.engine.may_read(id) {
             return true;
+        }
+        if self.tls.has(id.index as usize) {
+            return self.read_tls(now, id);
         }
         let ending = self.engine.is_ending(id);
         let Some(stream) = &mut self.streams[id.index as usize] else {
@@ -343,6 +365,7 @@ impl Reactor {
 
     /// Writes to a slice of those with output: an update for a million must not keep newcomers and questions waiting.
     fn flush_dirty(&mut self, now: Now) {
+        self.flush_drained(now);
         for _ in 0..FLUSH_TURN {
             let Some(id) = self.engine.poll_dirty() else {
                 return;
@@ -352,6 +375,9 @@ impl Reactor {
     }
 
     fn flush(&mut self, now: Now, id: ConnId) {
+        if self.tls.has(id.index as usize) {
+            return self.flush_tls(now, id);
+        }
         let Some(stream) = &mut self.streams[id.index as usize] else {
             return;
         };
@@ -379,9 +405,11 @@ impl Reactor {
 
     fn serve_sockets(&mut self) {
         while let Some((id, op)) = self.engine.poll_socket() {
-            let place = &mut self.streams[id.index as usize];
+            let index = id.index as usize;
+            let place = &mut self.streams[index];
             match op {
                 SocketOp::KeepFresh(on) => {
+                    self.tls.keep_fresh(index, on);
                     if let Some(stream) = place
                         && self.plan.notsent_lowat > 0
                     {
@@ -391,14 +419,18 @@ impl Reactor {
                     }
                 }
                 SocketOp::Close => {
+                    self.tls.close(index, place.as_mut());
                     // Dropping it closes it, and takes it off the poll: no other table holds it.
                     *place = None;
                     self.door.on_closed();
                 }
                 SocketOp::ShutdownWrite => {
-                    if let Some(stream) = place
-                        && stream.shutdown(Shutdown::Write).is_err()
-                    {
+                    let Some(stream) = place else { continue };
+                    let ended = match self.tls.end(index, stream) {
+                        Ok(true) => stream.shutdown(Shutdown::Write),
+                        other => other.map(drop),
+                    };
+                    if ended.is_err() {
                         // The peer is gone already; reading will say so.
                         self.note_readable(id, true);
                     }

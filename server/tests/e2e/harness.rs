@@ -1,6 +1,6 @@
 //! Starting the server, talking to it, ending it.
 
-use std::io::{BufRead as _, BufReader, Read, Write as _};
+use std::io::{BufRead as _, BufReader, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::path::PathBuf;
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
@@ -22,7 +22,9 @@ pub(crate) type Socket = WebSocket<TcpStream>;
 /// A running server. It is killed, by its id, when the test is over.
 pub(crate) struct Server {
     pid: u32,
+    /// Where it listens without TLS, and where with it.
     pub(crate) addresses: Vec<SocketAddr>,
+    pub(crate) tls_addresses: Vec<SocketAddr>,
     exit: Receiver<ExitStatus>,
     exited: Option<ExitStatus>,
 }
@@ -57,6 +59,7 @@ impl Server {
         let mut server = Server {
             pid,
             addresses: Vec::new(),
+            tls_addresses: Vec::new(),
             exit,
             exited: None,
         };
@@ -64,10 +67,15 @@ impl Server {
             let line = lines
                 .recv_timeout(DEADLINE)
                 .expect("the server says that it is ready");
-            match line.strip_prefix("listening on ws://") {
-                Some(address) => server.addresses.push(address.parse().expect("an address")),
+            let address = |text: &str| text.parse().expect("an address");
+            match line
+                .strip_prefix("listening on ")
+                .and_then(|url| url.split_once("://"))
+            {
+                Some(("ws", at)) => server.addresses.push(address(at)),
+                Some(("wss", at)) => server.tls_addresses.push(address(at)),
                 None if line == "ready" => return server,
-                None => panic!("unexpected line {line:?}"),
+                _ => panic!("unexpected line {line:?}"),
             }
         }
     }
@@ -244,12 +252,12 @@ pub(crate) fn response(stream: &mut TcpStream) -> (u16, String) {
     )
 }
 
-pub(crate) fn send(socket: &mut Socket, text: &str) {
+pub(crate) fn send<S: Read + Write>(socket: &mut WebSocket<S>, text: &str) {
     socket.send(Message::text(text)).expect("the server reads");
 }
 
 /// The next message that is neither ping nor pong.
-pub(crate) fn read(socket: &mut Socket) -> Message {
+pub(crate) fn read<S: Read + Write>(socket: &mut WebSocket<S>) -> Message {
     loop {
         match socket.read().expect("a message within the deadline") {
             Message::Ping(_) | Message::Pong(_) => {}
@@ -258,20 +266,20 @@ pub(crate) fn read(socket: &mut Socket) -> Message {
     }
 }
 
-pub(crate) fn read_text(socket: &mut Socket) -> String {
+pub(crate) fn read_text<S: Read + Write>(socket: &mut WebSocket<S>) -> String {
     match read(socket) {
         Message::Text(text) => text.to_string(),
         message => panic!("text was expected, not {message:?}"),
     }
 }
 
-pub(crate) fn read_json(socket: &mut Socket) -> Value {
+pub(crate) fn read_json<S: Read + Write>(socket: &mut WebSocket<S>) -> Value {
     let text = read_text(socket);
     serde_json::from_str(&text).unwrap_or_else(|error| panic!("{text:?} is not JSON: {error}"))
 }
 
 /// The next message of this `type`; others are passed over.
-pub(crate) fn read_type(socket: &mut Socket, wanted: &str) -> Value {
+pub(crate) fn read_type<S: Read + Write>(socket: &mut WebSocket<S>, wanted: &str) -> Value {
     loop {
         let event = read_json(socket);
         if event["type"] == wanted {
@@ -281,7 +289,7 @@ pub(crate) fn read_type(socket: &mut Socket, wanted: &str) -> Value {
 }
 
 /// Reads to the end of the connection. The close code the server sent, if it sent one.
-pub(crate) fn close_code(socket: &mut Socket) -> Option<u16> {
+pub(crate) fn close_code<S: Read + Write>(socket: &mut WebSocket<S>) -> Option<u16> {
     let mut code = None;
     loop {
         match socket.read() {
@@ -296,7 +304,7 @@ pub(crate) fn close_code(socket: &mut Socket) -> Option<u16> {
 }
 
 /// Publishes `data` to `topic` and waits for the answer; its seq.
-pub(crate) fn publish(socket: &mut Socket, topic: &str, data: &str) -> u64 {
+pub(crate) fn publish<S: Read + Write>(socket: &mut WebSocket<S>, topic: &str, data: &str) -> u64 {
     send(
         socket,
         &format!(r#"{{"action":"publish","id":"p","topic":"{topic}","data":{data}}}"#),

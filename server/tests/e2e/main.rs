@@ -3,6 +3,8 @@
 //! Every wait has a deadline and ends with an event; a test that hangs fails. Each test has a server of its own, so
 //! they run side by side. What Python's and Node's clients make of the same server is tested in `../clients`.
 
+#[path = "../../../tls/tests/support/mod.rs"]
+mod authority;
 mod backpressure;
 mod bursts;
 mod commands;
@@ -17,3 +19,4 @@ mod page;
 mod protocol;
 mod rooms;
 mod slow;
+mod tls;
