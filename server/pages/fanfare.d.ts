@@ -155,7 +155,7 @@ export class Client {
   subscribe<T = unknown>(names: string | string[], options?: SubscribeOptions, handler?: (event: TopicEvent<T>) => void): () => void;
   unsubscribe(names: string | string[]): void;
   set(name: string, options: SubscribeOptions): void;
-  publish(topic: string, data: unknown, options?: { key?: string }): Promise<Published>;
+  publish(topic: string, data: unknown, options?: { key?: string; signal?: AbortSignal }): Promise<Published>;
   check(topics: string | string[]): Promise<Published[]>;
   topics(filter?: string, options?: { limit?: number }): Promise<{ epoch: string; topics: { topic: string; seq: number; subscribers: number }[]; truncated: boolean }>;
   history<T = unknown>(

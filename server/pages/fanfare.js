@@ -219,10 +219,10 @@ export class Client {
    * Publishes a value. It is sent again after a lost connection, under the same key, until it is answered; so it arrives once.
    * @param {string} topic
    * @param {unknown} data any JSON value
-   * @param {{key?: string}} [options]
+   * @param {{key?: string, signal?: AbortSignal}} [options] a signal stops it from being sent again; it may have arrived
    * @returns {Promise<{topic: string, epoch: string, seq: number}>}
    */
-  publish(topic, data, { key } = {}) {
+  publish(topic, data, { key, signal } = {}) {
     if (this.#state === "closed") return Promise.reject(new FanfareError({ message: "the client is closed" }));
     const text = JSON.stringify(data);
     if (text === undefined) return Promise.reject(new TypeError("data must be a JSON value"));
@@ -230,6 +230,7 @@ export class Client {
       this.#keys += 1;
       const entry = { topic, data, text, key: key ?? `${this.#keyPrefix}-${this.#keys}`, resolve, reject, sentMs: undefined, isSent: false };
       this.#publishes.add(entry);
+      signal?.addEventListener("abort", () => this.#publishes.delete(entry) && reject(signal.reason), { once: true });
       this.#pump();
     });
   }

@@ -4,16 +4,7 @@ import assert from "node:assert/strict";
 import test from "node:test";
 
 import { Seen, Sequence } from "../../pages/sequence.js";
-
-/// Numbers that a seed repeats.
-export function generator(seed) {
-  let state = seed * 2654435761 + 1;
-  return (below) => {
-    state = (Math.imul(state ^ (state >>> 15), 2246822519) + 0x9e3779b9) | 0;
-    const mixed = Math.imul(state ^ (state >>> 13), 3266489917);
-    return ((mixed ^ (mixed >>> 16)) >>> 0) % below;
-  };
-}
+import { generator } from "./random.js";
 
 class Writer {
   sequence = new Sequence();
