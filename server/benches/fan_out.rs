@@ -144,5 +144,5 @@ fn flush(engine: &mut Engine) {
             engine.on_written(NOW, id, offered, offered);
         }
     }
-    engine.end_tick();
+    engine.end_tick(NOW);
 }

@@ -90,6 +90,10 @@ pub struct Process {
     pub tcp_buffer_bytes: Option<u64>,
     /// TCP sockets in use in this network namespace.
     pub tcp_sockets: Option<u64>,
+    /// Connections that the kernel turned away because a listener's queue was full, of all programs in this network namespace. No
+    /// memory, but read with the rest of `/proc`.
+    #[serde(skip)]
+    pub listen_overflows: Option<u64>,
 }
 
 /// The kernel's caches that a connection takes an object of.
@@ -110,11 +114,13 @@ impl Process {
         let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
         let slabs = fs::read_to_string("/proc/slabinfo").unwrap_or_default();
         let sockstat = fs::read_to_string("/proc/net/sockstat").unwrap_or_default();
+        let netstat = fs::read_to_string("/proc/net/netstat").unwrap_or_default();
         Process {
             rss_bytes: rss_bytes(&status),
             kernel_slab_bytes: slab_bytes(&slabs),
             tcp_buffer_bytes: tcp_field(&sockstat, "mem").map(|pages| pages * 4096),
             tcp_sockets: tcp_field(&sockstat, "alloc"),
+            listen_overflows: netstat_field(&netstat, "ListenOverflows"),
         }
     }
 }
@@ -150,6 +156,14 @@ fn tcp_field(sockstat: &str, name: &str) -> Option<u64> {
     words.next()?.parse().ok()
 }
 
+/// A line of names and, below it, one of values, both after `TcpExt:`.
+fn netstat_field(netstat: &str, name: &str) -> Option<u64> {
+    let mut lines = (netstat.lines()).filter_map(|line| line.strip_prefix("TcpExt:"));
+    let (names, values) = (lines.next()?, lines.next()?);
+    let place = names.split_whitespace().position(|word| word == name)?;
+    values.split_whitespace().nth(place)?.parse().ok()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -166,6 +180,8 @@ mod tests {
             (tcp_field(sockstat, "alloc"), tcp_field(sockstat, "mem")),
             (Some(7), Some(3))
         );
+        let netstat = "TcpExt: SyncookiesSent ListenOverflows ListenDrops\nTcpExt: 0 17 18\nIpExt: In\nIpExt: 3\n";
+        assert_eq!(netstat_field(netstat, "ListenOverflows"), Some(17));
         let slabs = "slabinfo - version: 2.1\n# name <active_objs>\nTCP  20032  22074   2368   13    8 : tunables\nx 1 1 1\n";
         assert_eq!(
             slab_bytes(slabs),
@@ -176,6 +192,7 @@ mod tests {
     #[test]
     fn what_cannot_be_read_is_absent_and_not_zero() {
         assert_eq!((rss_bytes(""), tcp_field("", "mem")), (None, None));
+        assert_eq!(netstat_field("TcpExt: a b\nTcpExt: 1\n", "b"), None);
         assert!(slab_bytes("").is_empty());
         assert!(
             Process::read()

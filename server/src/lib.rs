@@ -14,6 +14,7 @@ pub mod feeder;
 pub mod hub;
 pub mod ledger;
 pub mod mesh;
+pub mod metrics;
 pub mod pages;
 pub mod reactor;
 pub mod server;

@@ -70,7 +70,7 @@ fn flush(engine: &mut Engine) -> usize {
             engine.on_written(NOW, id, offered, offered);
         }
     }
-    engine.end_tick();
+    engine.end_tick(NOW);
     written
 }
 
@@ -197,7 +197,7 @@ fn bytes_after(rounds: usize, stalled: bool) -> i64 {
             }
             // There is one shard: no mail is for another, and the next tick may write as much again.
             assert!(engine.outgoing().addressees().is_empty());
-            engine.end_tick();
+            engine.end_tick(NOW);
         }
     }
     assert!(stalled == (written < 100), "{written}");

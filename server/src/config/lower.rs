@@ -5,7 +5,7 @@ use std::ops::RangeInclusive;
 
 use anyhow::{Context as _, ensure};
 
-use super::{Bytes, Config, Millis, Options, feeds, history, tls};
+use super::{Bytes, Config, Millis, Options, STATS_INTERVAL_MS, feeds, history, tls};
 use crate::engine::{KeyWindow, Route, Settings, Target};
 
 const SHARDS_MAX: usize = 1024;
@@ -133,6 +133,8 @@ fn settings(options: &Options) -> anyhow::Result<Settings> {
         heartbeat_ms: millis(options.heartbeat, default.heartbeat_ms),
         slow_timeout_ms: millis(options.slow_timeout, default.slow_timeout_ms),
         close_timeout_ms: millis(options.close_timeout, default.close_timeout_ms),
+        has_admin_port: false,
+        stats_interval_ms: STATS_INTERVAL_MS,
     })
 }
 

@@ -26,6 +26,9 @@ pub use history::{History, HistoryError};
 pub use options::{LogFormat, LogLevel, Options};
 pub use quantity::{Bytes, Millis, QuantityError, Shards};
 
+/// How often `$sys.stats` is published. Rates are told of one second and of ten, so there is nothing to choose.
+const STATS_INTERVAL_MS: u32 = 1000;
+
 /// Everything a server needs to know to start.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Config {
@@ -71,7 +74,10 @@ impl Default for Config {
             tls: None,
             shards: None,
             max_connections: None,
-            settings: Settings::default(),
+            settings: Settings {
+                stats_interval_ms: STATS_INTERVAL_MS,
+                ..Settings::default()
+            },
             site: None,
             backlog: 4096,
             recv_buffer: None,

@@ -1,28 +1,55 @@
-//! `GET /v1/memory`: asks every shard what it holds, and the reactor what the process holds.
+//! `GET /metrics`, `/v1/stats` and `/v1/memory`: asks every shard for a report, and the reactor for what the process holds.
+//!
+//! One collection serves all three pages and everybody who asks while it is under way, and for a second after.
 
 use serde::Serialize;
 
 use super::Engine;
-use super::conn::{Conn, ConnId, Partial, Stage};
+use super::conn::{Conn, ConnId, Partial};
 use super::http::{Answer, JSON};
 use crate::hub::mail::{Delivery, Request, ShardId, Ticket};
 use crate::ledger::{Ledger, Process};
+use crate::metrics::{Gathered, Report, stats, text};
 
-/// For so long a page is served again: a count walks all connections, and anybody may ask.
-const PAGE_LIFE_US: u64 = 1_000_000;
+/// For so long a collection is good for further pages: it walks all connections, and anybody may ask.
+const LIFE_US: u64 = 1_000_000;
 
-/// A request that waits for the shards and the reactor.
+/// A page that is made of the reports of all shards.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Page {
+    /// Metrics for scrapers.
+    Metrics,
+    /// Stats for people.
+    Stats,
+    /// Where the memory is.
+    Memory,
+}
+
+impl Page {
+    /// The page at a path.
+    pub(super) fn at(path: &str) -> Option<Page> {
+        match path {
+            "/metrics" => Some(Page::Metrics),
+            "/v1/stats" => Some(Page::Stats),
+            "/v1/memory" => Some(Page::Memory),
+            _ => None,
+        }
+    }
+}
+
+/// A collection under way.
 #[derive(Debug)]
 pub(super) struct Census {
-    conn: ConnId,
-    ledger: Ledger,
+    /// Who waits for it, and for which page.
+    askers: Vec<(ConnId, Page)>,
+    reports: Vec<Report>,
     shards_missing: u16,
     process: Option<Process>,
 }
 
-/// What the client gets.
+/// `/v1/memory`.
 #[derive(Serialize)]
-struct Page {
+struct MemoryPage {
     #[serde(flatten)]
     ledger: Ledger,
     accounted_bytes: u64,
@@ -31,26 +58,45 @@ struct Page {
 }
 
 impl Engine {
-    /// Answers with the latest page, or begins a census for the connection. One at a time on a shard.
-    pub(super) fn begin_census(&mut self, index: u32) {
-        if let Some((counted_us, page)) = &self.last_census
-            && self.now.mono_us - counted_us < PAGE_LIFE_US
-        {
-            let answer = Answer::new(200, JSON, page.clone());
-            return self.respond(index, &answer);
+    /// A connection came by an operator's listener.
+    pub fn note_admin(&mut self, id: ConnId) {
+        if let Some(conn) = self.current(id) {
+            conn.cold.get_or_insert_default().is_admin = true;
         }
-        if self.census.is_some() {
-            let answer = Answer::retry(503, "another count is under way\n", 1);
-            return self.respond(index, &answer);
+    }
+
+    /// Whether there is anything at `path` for this connection: with listeners of the operator's own, what they serve and what
+    /// the others do are different things.
+    pub(super) fn is_served_to(&self, index: u32, path: &str) -> bool {
+        let cold = self.outlet.conns[index as usize].cold.as_ref();
+        let is_page = Page::at(path).is_some();
+        if cold.is_some_and(|cold| cold.is_admin) {
+            is_page || matches!(path, "/healthz" | "/readyz")
+        } else {
+            !(is_page && self.settings.has_admin_port)
+        }
+    }
+
+    /// Answers from the latest collection, or has the connection wait for the one that is under way or begins now.
+    pub(super) fn begin_census(&mut self, index: u32, page: Page) {
+        self.forget_census();
+        if let Some((at_us, gathered)) = self.last_census.take() {
+            self.answer_page(index, page, &gathered);
+            self.last_census = Some((at_us, gathered));
+            return;
+        }
+        self.begin_asking(index);
+        let asker = (self.id_of(index), page);
+        if let Some(census) = &mut self.census {
+            return census.askers.push(asker);
         }
         let shards = self.hub.shard_count();
         self.census = Some(Census {
-            conn: self.id_of(index),
-            ledger: Ledger::default(),
+            askers: vec![asker],
+            reports: Vec::with_capacity(shards.into()),
             shards_missing: shards,
             process: None,
         });
-        self.begin_asking(index);
         let answer = Ticket {
             shard: self.hub.shard(),
             ask: 0,
@@ -63,34 +109,41 @@ impl Engine {
         }
     }
 
+    /// Lets go of a collection that is too old to be served.
+    pub(super) fn forget_census(&mut self) {
+        let now_us = self.now.mono_us;
+        self.last_census
+            .take_if(|(at_us, _)| now_us - *at_us >= LIFE_US);
+    }
+
     /// Whether the reactor is to call [`Engine::on_process_memory`].
     #[must_use]
     pub fn wants_process_memory(&self) -> bool {
-        self.census
-            .as_ref()
-            .is_some_and(|census| census.process.is_none())
+        let is_asked = |census: &Census| census.process.is_none();
+        self.census.as_ref().is_some_and(is_asked) || self.pulse.wants_process(self.now.mono_us)
     }
 
     /// What the process holds, as asked for.
     pub fn on_process_memory(&mut self, process: Process) {
         if let Some(census) = &mut self.census {
-            census.process = Some(process);
+            census.process = Some(process.clone());
         }
+        self.pulse.set_process(process, self.now.mono_us);
         self.end_census_if_complete();
     }
 
-    /// Another shard, or this one, wants to know what is held here.
+    /// Another shard, or this one, wants to know how it is here.
     pub(super) fn answer_census(&mut self, answer: Ticket) {
-        let ledger = Box::new(self.ledger());
+        let report = Box::new(self.report(self.ledger()));
         self.hub
             .outgoing
-            .deliver(answer.shard, Delivery::Census { ledger });
+            .deliver(answer.shard, Delivery::Census { report });
     }
 
-    /// A shard has said what it holds.
-    pub(super) fn on_census(&mut self, ledger: &Ledger) {
+    /// A shard has told how it is.
+    pub(super) fn on_census(&mut self, report: Report) {
         if let Some(census) = &mut self.census {
-            census.ledger.add(ledger);
+            census.reports.push(report);
             census.shards_missing -= 1;
         }
         self.end_census_if_complete();
@@ -101,21 +154,29 @@ impl Engine {
         let Some(census) = self.census.take_if(complete) else {
             return;
         };
-        if self
-            .current(census.conn)
-            .is_none_or(|conn| conn.stage != Stage::Asking)
-        {
-            return;
-        }
-        let page = Page {
-            accounted_bytes: census.ledger.accounted_bytes(),
-            ledger: census.ledger,
+        let mut gathered = Gathered {
+            reports: census.reports,
             process: census.process.unwrap_or_default(),
         };
-        // Numbers and fixed keys: there is nothing in it that could fail to be written.
-        let json = serde_json::to_vec_pretty(&page).unwrap_or_default();
-        self.last_census = Some((self.now.mono_us, json));
-        self.begin_census(census.conn.index);
+        gathered.sort();
+        for (id, page) in census.askers {
+            if self.is_asking(id) {
+                self.answer_page(id.index, page, &gathered);
+            }
+        }
+        self.last_census = Some((self.now.mono_us, gathered));
+    }
+
+    fn answer_page(&mut self, index: u32, page: Page, gathered: &Gathered) {
+        let (kind, body) = match page {
+            Page::Metrics => {
+                let text = text::exposition(gathered, self.now.mono_us);
+                (text::CONTENT_TYPE, text.into_bytes())
+            }
+            Page::Stats => (JSON, stats::page(gathered, self.heading())),
+            Page::Memory => (JSON, memory_page(gathered)),
+        };
+        self.respond(index, &Answer::new(200, kind, body));
     }
 
     /// What this shard holds. Walks all connections.
@@ -138,8 +199,20 @@ impl Engine {
         self.marks.count_into(&mut ledger);
         self.rates.count_into(&mut ledger);
         ledger.buffer_bytes += (self.text.capacity() + self.frame.capacity()) as u64;
+        ledger.buffer_bytes += self.pulse.held_bytes() + self.lags.held_bytes();
         ledger
     }
+}
+
+fn memory_page(gathered: &Gathered) -> Vec<u8> {
+    let ledger = gathered.total().ledger;
+    let page = MemoryPage {
+        accounted_bytes: ledger.accounted_bytes(),
+        ledger,
+        process: gathered.process.clone(),
+    };
+    // Numbers and fixed keys: there is nothing in it that could fail to be written.
+    serde_json::to_vec_pretty(&page).unwrap_or_default()
 }
 
 fn kept_bytes(partial: &Partial) -> u64 {

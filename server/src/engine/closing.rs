@@ -4,7 +4,7 @@ use fanfare_wire::close::{self, Close};
 use fanfare_wire::error::ProtocolError;
 use fanfare_wire::frame::{self, Opcode};
 
-use super::conn::Stage;
+use super::conn::{Stage, flag};
 use super::disconnect::Disconnect;
 use super::{Engine, SocketOp};
 use crate::hub::broken::{self, Break};
@@ -94,6 +94,8 @@ impl Engine {
     fn take_leave(&mut self, index: u32, why: Disconnect) {
         self.counters.disconnects[why.ordinal()] += 1;
         let conn = &mut self.outlet.conns[index as usize];
+        self.kinds[conn.door as usize] -= 1;
+        self.counters.slow_ended += u64::from(conn.has(flag::SLOW));
         debug_assert!(
             matches!(
                 conn.stage,

@@ -73,6 +73,7 @@ impl Engine {
             };
             if is_taken {
                 self.counters.deliveries += 1;
+                self.lags.note(update.ts_us, 1, &self.outlet.turns);
                 return;
             }
             if options.on_slow == OnSlow::Close {

@@ -80,6 +80,33 @@ pub(super) enum Door {
 }
 
 impl Door {
+    /// All of them, each in the place of its number.
+    pub(super) const ALL: [Door; 9] = [
+        Door::Http,
+        Door::Ws,
+        Door::Binary,
+        Door::Raw,
+        Door::Room,
+        Door::Echo,
+        Door::Events,
+        Door::MixedEvents,
+        Door::Poll,
+    ];
+
+    /// What connections by it are counted as.
+    pub(super) fn label(self) -> &'static str {
+        match self {
+            Door::Http => "http",
+            Door::Ws => "ws",
+            Door::Binary => "bin",
+            Door::Raw => "raw",
+            Door::Room => "room",
+            Door::Echo => "echo",
+            Door::Events | Door::MixedEvents => "sse",
+            Door::Poll => "poll",
+        }
+    }
+
     /// What its subscriptions get.
     pub(super) fn variant(self) -> Variant {
         match self {
@@ -162,6 +189,8 @@ pub(super) struct Cold {
     pub(super) origin: Option<Box<str>>,
     /// A stream of events that ends with its first ones.
     pub(super) once: Option<Once>,
+    /// Came by an operator's listener.
+    pub(super) is_admin: bool,
 }
 
 impl Cold {
@@ -172,6 +201,7 @@ impl Cold {
             && self.subscribes.is_empty()
             && self.origin.is_none()
             && self.once.is_none()
+            && !self.is_admin
     }
 }
 
@@ -234,5 +264,17 @@ impl Conn {
 
     pub(super) fn has(&self, bit: u16) -> bool {
         self.flags & bit != 0
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_door_is_in_its_place() {
+        for (place, door) in Door::ALL.into_iter().enumerate() {
+            assert_eq!(door as usize, place, "{door:?}");
+        }
     }
 }

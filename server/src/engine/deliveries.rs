@@ -129,7 +129,8 @@ impl Engine {
                 let waiting = topic.take_waiting();
                 self.on_source_answered(&waiting, Source::Topic(id), Some((code, message)));
             }
-            Delivery::Census { ledger } => self.on_census(&ledger),
+            Delivery::Census { report } => self.on_census(*report),
+            Delivery::Stats { report } => self.on_stats(*report),
             Delivery::History { ticket, page } => self.on_history(ticket, &page),
             Delivery::Topics { ticket, listing } => self.on_listing(ticket, &listing),
             Delivery::Answer { ticket, outcome } => self.on_answer(ticket, outcome),
@@ -154,6 +155,7 @@ impl Engine {
         let topic = &self.hub.topics[id];
         let filters = &self.hub.filters;
         let covering = filters.of(topic);
+        let mut all = 0;
         for variant in Variant::ALL {
             let by_filter = covering.iter().map(|id| filters[*id].members.of(variant));
             let mut columns = std::iter::once(topic.members.of(variant))
@@ -167,7 +169,11 @@ impl Engine {
                     self.outlet.fan_out_once(columns, run, variant)
                 }
             };
-            self.counters.deliveries += u64::from(taken) * run.len() as u64;
+            all += u64::from(taken);
+        }
+        self.counters.deliveries += all * run.len() as u64;
+        for update in run {
+            self.lags.note(update.ts_us, all, &self.outlet.turns);
         }
     }
 

@@ -3,6 +3,8 @@
 use fanfare_wire::close::CloseCode;
 use fanfare_wire::error::ProtocolError;
 
+use crate::metrics::counters::REASONS_MAX;
+
 /// The typed reason of an end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Disconnect {
@@ -36,6 +38,7 @@ pub enum Disconnect {
 
 /// How many labels there are.
 pub const LABELS: usize = 13;
+const _: () = assert!(LABELS <= REASONS_MAX);
 
 impl Disconnect {
     /// The label's number, for counters.

@@ -7,7 +7,7 @@
 //! One tick, as the reactor drives it: [`Engine::on_open`], [`on_bytes`](Engine::on_bytes), [`on_end`](Engine::on_end)
 //! for what the sockets said; [`on_mail`](Engine::on_mail); [`on_time`](Engine::on_time); then for each
 //! [`poll_dirty`](Engine::poll_dirty) a [`poll_write`](Engine::poll_write) answered by [`on_written`](Engine::on_written);
-//! then [`poll_socket`](Engine::poll_socket) until it is empty; then [`end_tick`](Engine::end_tick).
+//! then [`poll_socket`](Engine::poll_socket) until it is empty; then [`end_tick`](Engine::end_tick), with the time that it is by then.
 
 #[cfg(test)]
 pub(crate) mod account;
@@ -18,7 +18,6 @@ mod closing;
 mod commands;
 mod conflate;
 mod conn;
-mod counters;
 mod covered;
 mod deliveries;
 pub mod disconnect;
@@ -26,13 +25,16 @@ mod hashing;
 mod http;
 #[cfg(test)]
 pub(crate) mod inspect;
+mod lags;
 mod marks;
 mod opening;
 mod outbox;
 mod outlet;
 mod palette;
+mod pulse;
 mod rates;
 mod recovery;
+mod report;
 pub mod rights;
 mod runs;
 mod serve;
@@ -61,17 +63,20 @@ use slab::Slab;
 use crate::clock::Now;
 use crate::hub::mail::{Mail, Most, ShardId};
 use crate::hub::{Charter, Hub};
+pub use crate::metrics::Counters;
+use crate::metrics::{Entrance, Gathered, Histogram};
 use crate::site::Site;
 use asks::Ask;
 use census::Census;
 pub use conn::ConnId;
-use conn::{Conn, Stage, flag};
-pub use counters::Counters;
+use conn::{Conn, Door, Stage, flag};
 use deliveries::{Inbox, Jam};
 use disconnect::Disconnect;
 use http::{Answer, Date, Listings};
+use lags::Lags;
 use marks::Marks;
 use outlet::Outlet;
+use pulse::Pulse;
 use rates::Rates;
 use runs::Batch;
 use serve::Offer;
@@ -125,10 +130,11 @@ pub struct Engine {
     listings: Listings,
     /// The files that are served.
     site: Arc<Site>,
-    /// A count of memory under way.
+    /// A collection of reports under way.
     census: Option<Census>,
-    /// The last page, and when it was made, microseconds on the monotonic clock.
-    last_census: Option<(u64, Vec<u8>)>,
+    /// The last one, and when it was complete, microseconds on the monotonic clock.
+    last_census: Option<(u64, Gathered)>,
+    pulse: Pulse,
     socket_ops: VecDeque<(ConnId, SocketOp)>,
     /// Records to free at the end of the tick.
     gone: Vec<u32>,
@@ -143,6 +149,15 @@ pub struct Engine {
     text: Vec<u8>,
     frame: Vec<u8>,
     counters: Counters,
+    /// Connections that live, by their door.
+    kinds: [u64; Door::ALL.len()],
+    /// How long ticks took.
+    tick: Histogram,
+    /// How old updates were when they were written.
+    lags: Lags,
+    /// What the reactor's listeners have come to.
+    entrance: Entrance,
+    is_stopping: bool,
 }
 
 impl Engine {
@@ -185,6 +200,7 @@ impl Engine {
             site: Arc::default(),
             census: None,
             last_census: None,
+            pulse: Pulse::new(settings.stats_interval_ms),
             socket_ops: VecDeque::new(),
             gone: Vec::new(),
             generation: 0,
@@ -195,6 +211,11 @@ impl Engine {
             text: Vec::new(),
             frame: Vec::new(),
             counters: Counters::default(),
+            kinds: [0; Door::ALL.len()],
+            tick: Histogram::default(),
+            lags: Lags::default(),
+            entrance: Entrance::default(),
+            is_stopping: false,
             settings,
         }
     }
@@ -213,6 +234,8 @@ impl Engine {
         self.now = now;
         self.generation = self.generation.wrapping_add(1);
         self.counters.opened += 1;
+        self.counters.refused += u64::from(refuse);
+        self.kinds[Door::Http as usize] += 1;
         let index = self
             .outlet
             .conns
@@ -302,6 +325,7 @@ impl Engine {
         self.wake_marks();
         self.rates.sweep(now.mono_us);
         self.sweep();
+        self.beat();
         self.resume_answered();
         self.release_updates();
         self.close_overflowed();
@@ -310,6 +334,7 @@ impl Engine {
     /// The server stops: every connection is told (1001), nobody new is let in.
     pub fn on_shutdown(&mut self, now: Now) {
         self.now = now;
+        self.is_stopping = true;
         let all: Vec<u32> = self
             .outlet
             .conns
@@ -331,10 +356,12 @@ impl Engine {
     /// Which mail of this shard an addressee would not take. While any is refused, connections that ask more of owners are
     /// not read ([`Engine::may_read`]). While deliveries are, this shard carries out no requests: each would write more.
     pub fn set_jam(&mut self, requests: bool, deliveries: bool) {
+        let was_jammed = self.jam.any;
         self.jam = Jam {
             any: requests || deliveries,
             deliveries,
         };
+        self.counters.mail_jams += u64::from(self.jam.any && !was_jammed);
         if !self.jam.any {
             for index in self.paused.drain(..) {
                 if let Some(conn) = self.outlet.conns.get_mut(index as usize) {
@@ -406,12 +433,16 @@ impl Engine {
     pub fn next_time_us(&self) -> u64 {
         let mark_us = self.marks.next_due_ms().map(|due_ms| due_ms * 1000);
         let release_us = self.outlet.turns.release_us();
-        let others = [mark_us, release_us].into_iter().flatten();
+        let others = [mark_us, release_us, self.pulse.next_us()];
+        let others = others.into_iter().flatten();
         others.fold(self.due.next_us(), u64::min)
     }
 
-    /// Frees the records of connections that ended in this tick.
-    pub fn end_tick(&mut self) {
+    /// The tick's writes are over, and it is now this late. Frees the records of connections that ended in it.
+    pub fn end_tick(&mut self, now: Now) {
+        self.lags.settle(now.wall_us, &self.outlet.turns);
+        self.tick
+            .add_one(now.mono_us.saturating_sub(self.now.mono_us));
         while let Some(index) = self.gone.pop() {
             self.outlet.clear(index);
             self.outlet.conns.remove(index as usize);

@@ -119,7 +119,7 @@ impl Engine {
         let conn = &mut self.outlet.conns[index as usize];
         let left = conn.outbox.charged_bytes();
         let (gone, now_ms) = (before.saturating_sub(left), self.now.mono_us / 1000);
-        self.marks.note_progress(&mut conn.wait, gone, left, now_ms);
+        (self.marks).note_progress(index, &mut conn.wait, gone, left, now_ms);
     }
 
     /// Puts ready marks together, the one that has waited longest first. A large value becomes a frame of the queue instead,
@@ -239,6 +239,9 @@ impl Engine {
     fn end_mark(&mut self, index: u32, id: MarkId, seq: u64) {
         let mark = *self.marks.get(id);
         self.counters.deliveries += 1;
+        if let Some(last) = &self.hub.topics[mark.topic].last {
+            self.lags.note(last.ts_us, 1, &self.outlet.turns);
+        }
         self.counters.add_skipped(mark.why, seq - mark.first);
         let min_interval_ms = self.hub.options(mark.sub).min_interval_ms;
         let wait = self.outlet.conns[index as usize].wait;

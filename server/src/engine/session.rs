@@ -174,9 +174,8 @@ impl Engine {
     }
 
     pub(super) fn say_hello(&mut self, index: u32) {
-        let conn = self.outlet.conns[index as usize].generation;
         let hello = Hello {
-            conn: &format!("{:x}-{:x}", self.hub.shard().0, conn),
+            conn: &self.name_of(index),
             time_us: self.now.wall_us,
             heartbeat_s: self.settings.heartbeat_ms.div_ceil(1000),
             auth: "none",
@@ -185,6 +184,12 @@ impl Engine {
             commands_per_s: self.settings.commands_per_s,
         };
         self.say(index, |out| event::put_hello(out, &hello));
+    }
+
+    /// A connection's name for people: its shard, and which of the shard's connections it is.
+    pub(super) fn name_of(&self, index: u32) -> String {
+        let generation = self.outlet.conns[index as usize].generation;
+        format!("{:x}-{generation:x}", self.hub.shard().0)
     }
 
     fn push_frame(&mut self, index: u32, opcode: Opcode, payload: &[u8]) {

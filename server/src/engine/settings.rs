@@ -75,6 +75,10 @@ pub struct Settings {
     pub slow_timeout_ms: u32,
     /// How long a close handshake may take, milliseconds.
     pub close_timeout_ms: u32,
+    /// Metrics, stats and memory are told to those who come by an operator's listener alone.
+    pub has_admin_port: bool,
+    /// `$sys.stats` is published once in so long, milliseconds; 0 = never.
+    pub stats_interval_ms: u32,
 }
 
 impl Default for Settings {
@@ -113,6 +117,8 @@ impl Default for Settings {
             heartbeat_ms: 15_000,
             slow_timeout_ms: 30_000,
             close_timeout_ms: 2_000,
+            has_admin_port: false,
+            stats_interval_ms: 0,
         }
     }
 }

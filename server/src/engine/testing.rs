@@ -205,7 +205,7 @@ impl World {
             self.engines[shard].on_mail(self.now, Mail::default());
             busy |= self.carry_mail(shard);
             busy |= self.flush(shard);
-            self.engines[shard].end_tick();
+            self.engines[shard].end_tick(self.now);
             busy |= self.engines[shard].has_backlog();
         }
         busy

@@ -55,6 +55,11 @@ impl Turns {
         self.interval_us > 0
     }
 
+    /// Whether anybody is held back now.
+    pub(super) fn is_holding_back(&self) -> bool {
+        !self.held_back.is_empty()
+    }
+
     /// Takes the next.
     pub(super) fn next(&mut self) -> Option<u32> {
         let next = self.ready.get(self.at).copied();

@@ -132,6 +132,18 @@ impl Default for Archive {
 }
 
 impl Archive {
+    /// How many updates are kept.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.entries.len()
+    }
+
+    /// Whether none is.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.entries.is_empty()
+    }
+
     /// What all of them hold, as [`Update::charged_bytes`] counts.
     #[must_use]
     pub fn bytes(&self) -> u64 {

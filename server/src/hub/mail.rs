@@ -13,7 +13,7 @@ use fanfare_wire::event::GapWhy;
 use super::filters::FilterId;
 use super::topics::TopicId;
 use super::update::{Payload, Update};
-use crate::ledger::Ledger;
+use crate::metrics::Report;
 
 /// A shard's number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -166,7 +166,7 @@ pub enum Request {
         /// Whom to tell.
         answer: Ticket,
     },
-    /// Tell what this shard holds; about no topic.
+    /// Tell how this shard is; about no topic.
     Census {
         /// Whom to tell.
         answer: Ticket,
@@ -265,10 +265,15 @@ pub enum Delivery {
         /// Its part.
         listing: Box<Listing>,
     },
-    /// What a shard holds.
+    /// How a shard is, as it was asked.
     Census {
         /// Its part.
-        ledger: Box<Ledger>,
+        report: Box<Report>,
+    },
+    /// The same, as it tells once a second the shard that publishes the sum.
+    Stats {
+        /// Its part.
+        report: Box<Report>,
     },
     /// A publish was numbered, or a check answered.
     Answer {

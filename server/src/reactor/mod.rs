@@ -139,7 +139,7 @@ impl Reactor {
             self.post_mail();
             self.flush_dirty(now);
             self.serve_sockets();
-            self.engine.end_tick();
+            self.engine.end_tick(self.clock.now());
             if self.is_over(now) {
                 return Ok(self.engine.counters().clone());
             }
@@ -179,6 +179,7 @@ impl Reactor {
             .next_time_us()
             .saturating_sub(self.clock.now().mono_us);
         let busy = self.engine.connection_count() > 0
+            || self.engine.owes_stats()
             || self.stop_at_us.is_some()
             || self.door.is_closed();
         busy.then(|| Duration::from_micros(next_step.max(1)))

@@ -29,7 +29,7 @@ impl World {
             self.flush(shard, id);
         }
         self.serve_sockets(shard);
-        self.engines[shard].end_tick();
+        self.engines[shard].end_tick(self.now);
         self.check_tick(shard);
         self.forget_closed();
     }

@@ -175,8 +175,8 @@ impl Engine {
     pub(in crate::engine) fn finish_exchange(&mut self, index: u32, status: u16) {
         self.counters.requests += 1;
         let (now, keep_alive_ms) = (self.now, self.settings.keep_alive_timeout_ms);
+        self.set_door(index, Door::Http);
         let conn = &mut self.outlet.conns[index as usize];
-        conn.door = Door::Http;
         conn.flags &= !(flag::HEAD | flag::TAGGED);
         if !conn.has(flag::KEEP) {
             return self.end_after_answer(index, Disconnect::Http(status));

@@ -135,12 +135,12 @@ impl Engine {
                 keep_alive: false,
             },
         );
+        self.set_door(index, door);
         let conn = &mut self.outlet.conns[index as usize];
         let retry_ms = 1000 + conn.generation.wrapping_mul(0x9E37_79B9) % 4000;
         self.frame
             .extend_from_slice(format!("retry: {retry_ms}\n\n").as_bytes());
         conn.stage = Stage::Open;
-        conn.door = door;
         conn.flags &= !flag::KEEP;
         conn.last_seen = self.now.ms();
         if !conn.has(flag::HEAD) {

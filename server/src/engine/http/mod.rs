@@ -24,6 +24,7 @@ use fanfare_wire::handshake::{self, BodyReader, Framing, HeadLimits, Request};
 
 use super::Engine;
 use super::asks::Ask;
+use super::census::Page;
 use super::conn::{ConnId, Partial, Stage, flag};
 use super::disconnect::Disconnect;
 use super::rates::Rated;
@@ -49,7 +50,8 @@ pub(super) struct Body {
 /// What is asked for at a path under `/v1/` and the like.
 enum Endpoint<'p> {
     Health,
-    Memory,
+    Ready,
+    Page(Page),
     /// One topic, percent-encoded.
     Topic(&'p str),
     History(&'p str),
@@ -74,12 +76,12 @@ impl Endpoint<'_> {
             };
         }
         match path {
-            "/healthz" | "/readyz" => Endpoint::Health,
-            "/v1/memory" => Endpoint::Memory,
+            "/healthz" => Endpoint::Health,
+            "/readyz" => Endpoint::Ready,
             "/v1/topics" => Endpoint::Topics,
             "/v1/sse" => Endpoint::Events,
             "/v1/publish" => Endpoint::PublishMany,
-            _ => Endpoint::File,
+            _ => Page::at(path).map_or(Endpoint::File, Endpoint::Page),
         }
     }
 
@@ -133,7 +135,7 @@ impl Engine {
     }
 
     /// Whether a connection still waits for the answer to a request.
-    fn is_asking(&mut self, id: ConnId) -> bool {
+    pub(super) fn is_asking(&mut self, id: ConnId) -> bool {
         self.current(id)
             .is_some_and(|conn| conn.stage == Stage::Asking)
     }
@@ -317,6 +319,10 @@ impl Engine {
     }
 
     fn dispatch(&mut self, index: u32, request: &Request<'_>, framing: Framing, has_rest: bool) {
+        if !self.is_served_to(index, request.path) {
+            let answer = Answer::plain(404, "nothing is served at this path\n");
+            return self.respond(index, &answer.and_end());
+        }
         if request.wants_upgrade() {
             if let Some(target) = self.look_up(request.path) {
                 return self.upgrade(index, request, target);
@@ -363,8 +369,10 @@ impl Engine {
         let query = Query::parse(request.query);
         match *endpoint {
             Endpoint::Health => Err(Answer::plain(200, "ok\n")),
-            Endpoint::Memory => {
-                self.begin_census(index);
+            Endpoint::Ready if self.is_stopping => Err(Answer::plain(503, "the server stops\n")),
+            Endpoint::Ready => Err(Answer::plain(200, "ok\n")),
+            Endpoint::Page(page) => {
+                self.begin_census(index, page);
                 Ok(())
             }
             Endpoint::Topic(name) => self.poll(index, name, request, &query),

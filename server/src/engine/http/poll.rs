@@ -50,9 +50,9 @@ impl Engine {
             conn.flags |= flag::TAGGED;
         }
         conn.stage = Stage::Asking;
-        conn.door = Door::Poll;
         conn.last_seen = self.now.ms();
         conn.pending_topics += 1;
+        self.set_door(index, Door::Poll);
         self.due
             .set(index, self.now, self.settings.handshake_timeout_ms);
         let want = Want::plain(Source::Topic(self.hub.pin(&name)));
@@ -138,6 +138,7 @@ impl Engine {
         if conn.door == Door::Poll && conn.stage == Stage::Polling {
             self.send_value(index, update);
             self.counters.deliveries += 1;
+            self.lags.note(update.ts_us, 1, &self.outlet.turns);
         }
     }
 

@@ -98,13 +98,21 @@ impl Engine {
         Some(Target::Room(room.into()))
     }
 
+    /// The connection has come for this.
+    pub(in crate::engine) fn set_door(&mut self, index: u32, door: Door) {
+        let conn = &mut self.outlet.conns[index as usize];
+        self.kinds[conn.door as usize] -= 1;
+        self.kinds[door as usize] += 1;
+        conn.door = door;
+    }
+
     /// The upgrade is granted: says so, and what the endpoint says first.
     fn enter(&mut self, index: u32, door: Door, room: Option<Box<str>>) {
         self.counters.upgraded += 1;
         let now = self.now.ms();
+        self.set_door(index, door);
         let conn = &mut self.outlet.conns[index as usize];
         conn.stage = Stage::Open;
-        conn.door = door;
         conn.last_seen = now;
         self.outlet.push_own(index, &self.frame);
         self.due.set(index, self.now, 0);

@@ -58,6 +58,7 @@ const _: () = assert!(size_of::<Option<Mark>>() <= 40);
 /// What a connection waits for: its marks, and since when its socket owes progress.
 #[derive(Clone, Copy, Debug)]
 struct Wait {
+    conn: u32,
     /// Ready marks, the one to be served first at the head.
     ready_head: u32,
     ready_tail: u32,
@@ -136,7 +137,7 @@ impl Marks {
             is_resting: false,
         }) as u32;
         self.by_key.insert(key(held.conn, held.topic), id);
-        let wait = self.wait(wait);
+        let wait = self.wait(held.conn, wait);
         self.link_ready(wait, id);
         true
     }
@@ -197,8 +198,15 @@ impl Marks {
     ///
     /// What was queued at one moment is watched until all of it is out, then what is queued at that moment. So a frame
     /// is noticed when it has waited for the limit, or for twice the limit at the latest, and no frame needs a time of its own.
-    pub(super) fn note_progress(&mut self, wait: &mut WaitId, gone: u32, left: u32, now_ms: u64) {
-        let record = self.wait(wait);
+    pub(super) fn note_progress(
+        &mut self,
+        conn: u32,
+        wait: &mut WaitId,
+        gone: u32,
+        left: u32,
+        now_ms: u64,
+    ) {
+        let record = self.wait(conn, wait);
         let record = &mut self.waits[record.0 as usize];
         record.owed = record.owed.saturating_sub(gone);
         if record.owed == 0 || (gone > 0 && broken::is(Break::DeadlineReset)) {
@@ -218,8 +226,14 @@ impl Marks {
         Some(now_ms.saturating_sub(oldest_ms))
     }
 
+    /// Every connection that waits for something, by its place.
+    pub(super) fn waiting(&self) -> impl Iterator<Item = (u32, WaitId)> + '_ {
+        self.waits
+            .iter()
+            .map(|(at, wait)| (wait.conn, WaitId(at as u32)))
+    }
+
     /// How many marks there are.
-    #[cfg(test)]
     pub(super) fn len(&self) -> usize {
         self.marks.len()
     }
@@ -252,9 +266,10 @@ impl Marks {
     }
 
     /// The record of a connection, made if there is none.
-    fn wait(&mut self, wait: &mut WaitId) -> WaitId {
+    fn wait(&mut self, conn: u32, wait: &mut WaitId) -> WaitId {
         if !wait.is_some() {
             *wait = WaitId(self.waits.insert(Wait {
+                conn,
                 ready_head: NONE,
                 ready_tail: NONE,
                 resting_head: NONE,

@@ -98,15 +98,15 @@ fn marks_are_those_of_a_plain_list() {
 fn the_oldest_that_waits_is_what_the_deadline_looks_at() {
     let (mut marks, mut wait) = (Marks::default(), WaitId::NONE);
     assert_eq!(marks.waited_ms(wait, 5), None);
-    marks.note_progress(&mut wait, 0, 300, 100);
+    marks.note_progress(1, &mut wait, 0, 300, 100);
     assert_eq!(marks.waited_ms(wait, 150), Some(50));
     // Another 300 were queued and 299 are out: the last of the first 300 still waits.
-    marks.note_progress(&mut wait, 299, 301, 200);
+    marks.note_progress(1, &mut wait, 299, 301, 200);
     assert_eq!(marks.waited_ms(wait, 250), Some(150));
-    marks.note_progress(&mut wait, 1, 300, 300);
+    marks.note_progress(1, &mut wait, 1, 300, 300);
     assert_eq!(marks.waited_ms(wait, 350), Some(50));
     marks.hold(&mut wait, held(1, 1), 310);
-    marks.note_progress(&mut wait, 300, 0, 320);
+    marks.note_progress(1, &mut wait, 300, 0, 320);
     assert_eq!(marks.waited_ms(wait, 350), Some(40));
     let id = marks.find(3, TopicId(1)).unwrap();
     marks.served(wait, id, 360_000, 10);

@@ -319,7 +319,7 @@ fn whoever_leaves_between_two_slices_of_a_flush_is_skipped_and_its_place_reused(
     let now = world.now;
     world.engines[0].on_mail(now, Mail::default());
     world.end(leaver);
-    world.engines[0].end_tick();
+    world.engines[0].end_tick(world.now);
     assert!(world.engines[0].has_dirty());
     let newcomer = world.open(0);
     assert_eq!(

@@ -8,6 +8,7 @@ mod rates;
 mod resuming;
 mod rights;
 mod slow;
+mod stats;
 mod streams;
 
 use super::settings::Settings;

@@ -50,6 +50,8 @@ pub struct Owner {
     topics: Slab<Topic>,
     by_name: HashMap<Arc<str>, usize>,
     keys: Keys,
+    /// Updates numbered since the start.
+    published: u64,
 }
 
 #[derive(Debug)]
@@ -89,6 +91,7 @@ impl Owner {
             topics: Slab::new(),
             by_name: HashMap::new(),
             keys: Keys::new(charter.keys),
+            published: 0,
         }
     }
 
@@ -96,6 +99,24 @@ impl Owner {
     #[must_use]
     pub fn topic_count(&self) -> usize {
         self.topics.len()
+    }
+
+    /// How many updates it has numbered since the start.
+    #[must_use]
+    pub fn published(&self) -> u64 {
+        self.published
+    }
+
+    /// How many updates it keeps behind last values.
+    #[must_use]
+    pub fn history_count(&self) -> usize {
+        self.archive.len()
+    }
+
+    /// What it keeps, last values and history, as [`Update::charged_bytes`] counts.
+    #[must_use]
+    pub fn kept_bytes(&self) -> u64 {
+        self.last_bytes + self.archive.bytes()
     }
 
     /// How many listening sides its topics have, on all shards.

@@ -41,6 +41,7 @@ impl Owner {
             return Ok(topic.seq + 1);
         }
         topic.seq += 1;
+        self.published += 1;
         let seq = topic.seq;
         let (name, alias) = (topic.name.clone(), topic.alias);
         let update = Arc::new(Update::new(

@@ -2,13 +2,16 @@
 
 use fanfare_wire::event::SkipWhy;
 
-use super::disconnect::LABELS;
+/// Room for so many reasons of an end. Their names are the engine's, and so is the check that they fit.
+pub const REASONS_MAX: usize = 32;
 
 /// Plain counts since the start, one set a shard.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Counters {
     /// Connections accepted.
     pub opened: u64,
+    /// Connections accepted only to be told that the server is full.
+    pub refused: u64,
     /// Upgrades to a WebSocket.
     pub upgraded: u64,
     /// HTTP requests answered.
@@ -35,15 +38,19 @@ pub struct Counters {
     pub slow_entered: u64,
     /// Those of them that have caught up.
     pub slow_left: u64,
+    /// Those of them that ended before they had.
+    pub slow_ended: u64,
     /// Commands and publishes that came too soon after others.
     pub rate_limited: u64,
-    /// Ends by [`Disconnect::ordinal`](super::disconnect::Disconnect::ordinal).
-    pub disconnects: [u64; LABELS],
+    /// How often mail of this shard was refused after a time in which none was.
+    pub mail_jams: u64,
+    /// Ends by [`Disconnect::ordinal`](crate::engine::disconnect::Disconnect::ordinal).
+    pub disconnects: [u64; REASONS_MAX],
 }
 
 impl Counters {
     /// Counts updates that were left out.
-    pub(super) fn add_skipped(&mut self, why: SkipWhy, count: u64) {
+    pub fn add_skipped(&mut self, why: SkipWhy, count: u64) {
         *match why {
             SkipWhy::Slow => &mut self.skipped_slow,
             SkipWhy::Rate => &mut self.skipped_rate,
@@ -51,10 +58,17 @@ impl Counters {
         } += count;
     }
 
+    /// Connections that are slow now.
+    #[must_use]
+    pub fn slow_now(&self) -> u64 {
+        self.slow_entered - self.slow_left - self.slow_ended
+    }
+
     /// Adds another shard's.
     pub fn add(&mut self, other: &Counters) {
         let Counters {
             opened,
+            refused,
             upgraded,
             requests,
             streams,
@@ -68,10 +82,13 @@ impl Counters {
             skipped_stale,
             slow_entered,
             slow_left,
+            slow_ended,
             rate_limited,
+            mail_jams,
             disconnects,
         } = other;
         self.opened += opened;
+        self.refused += refused;
         self.upgraded += upgraded;
         self.requests += requests;
         self.streams += streams;
@@ -85,7 +102,9 @@ impl Counters {
         self.skipped_stale += skipped_stale;
         self.slow_entered += slow_entered;
         self.slow_left += slow_left;
+        self.slow_ended += slow_ended;
         self.rate_limited += rate_limited;
+        self.mail_jams += mail_jams;
         for (sum, count) in self.disconnects.iter_mut().zip(disconnects) {
             *sum += count;
         }
