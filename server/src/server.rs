@@ -34,7 +34,8 @@ const RESERVED_FILES: usize = 64;
 
 /// Runs the server until a signal ends it. A second signal ends it at once.
 ///
-/// Prints `listening on ws://…` or `wss://…` for each address, then `ready`, to standard output.
+/// Prints `listening on ws://…` or `wss://…` for each address, `admin on http://…` for each of the operator's, then `ready`, to
+/// standard output.
 ///
 /// # Errors
 /// What the operator must mend: an address that cannot be had, a limit that is too low.
@@ -42,7 +43,8 @@ pub fn run(config: &Config) -> anyhow::Result<ExitCode> {
     let open_files =
         sys::raise_open_files_limit().context("cannot read the limit on open files")?;
     let cores = thread::available_parallelism().map_or(1, NonZeroUsize::get);
-    let reserved = RESERVED_FILES + config.listen.len() + config.tls_listen.len();
+    let reserved =
+        RESERVED_FILES + config.listen.len() + config.tls_listen.len() + config.admin_listen.len();
     let room = Division::room(cores, open_files as usize, reserved);
     let connections_max = (config.max_connections).map_or(room, NonZeroUsize::get);
     let division = Division::plan(
@@ -101,9 +103,10 @@ fn certificates(config: &Config) -> anyhow::Result<Option<Arc<Certificates>>> {
 
 /// Makes sure that every address can be had, and learns the port that a `:0` becomes.
 fn probe(config: &Config) -> anyhow::Result<Vec<Listen>> {
-    let listen = |(address, tls)| {
+    let listen = |(address, tls, is_admin)| {
         let listen = Listen {
             address,
+            is_admin,
             backlog: config.backlog,
             recv_buffer: config.recv_buffer,
             send_buffer: config.send_buffer,
@@ -118,9 +121,15 @@ fn probe(config: &Config) -> anyhow::Result<Vec<Listen>> {
             ..listen
         })
     };
-    let plain = config.listen.iter().map(|address| (*address, false));
-    let tls = config.tls_listen.iter().map(|address| (*address, true));
-    plain.chain(tls).map(listen).collect()
+    let plain = config.listen.iter();
+    let tls = config.tls_listen.iter();
+    let admin = config.admin_listen.iter();
+    plain
+        .map(|address| (*address, false, false))
+        .chain(tls.map(|address| (*address, true, false)))
+        .chain(admin.map(|address| (*address, false, true)))
+        .map(listen)
+        .collect()
 }
 
 /// Makes all pollers and wakers. Before the shards have file tables of their own, so that each can wake every other.
@@ -242,8 +251,12 @@ fn start_shards(
 fn announce(listen: &[Listen]) -> anyhow::Result<()> {
     let mut out = std::io::stdout().lock();
     for listen in listen {
-        let scheme = if listen.tls { "wss" } else { "ws" };
-        writeln!(out, "listening on {scheme}://{}", listen.address)?;
+        let scheme = match listen {
+            Listen { is_admin: true, .. } => "admin on http",
+            Listen { tls: true, .. } => "listening on wss",
+            _ => "listening on ws",
+        };
+        writeln!(out, "{scheme}://{}", listen.address)?;
     }
     writeln!(out, "ready")?;
     out.flush()?;

@@ -28,6 +28,7 @@ impl Config {
             },
             tls_listen: options.tls_listen.clone(),
             tls: tls::files(options)?,
+            admin_listen: options.admin_listen.clone(),
             shards: options.shards.and_then(|shards| shards.0),
             max_connections: connections(options.max_connections)?,
             settings: settings(options)?,
@@ -133,7 +134,7 @@ fn settings(options: &Options) -> anyhow::Result<Settings> {
         heartbeat_ms: millis(options.heartbeat, default.heartbeat_ms),
         slow_timeout_ms: millis(options.slow_timeout, default.slow_timeout_ms),
         close_timeout_ms: millis(options.close_timeout, default.close_timeout_ms),
-        has_admin_port: false,
+        has_admin_port: !options.admin_listen.is_empty(),
         stats_interval_ms: STATS_INTERVAL_MS,
     })
 }
@@ -208,24 +209,24 @@ fn routes(texts: &[String], echo: bool) -> anyhow::Result<Vec<Route>> {
 }
 
 fn check_network(config: &Config) -> anyhow::Result<()> {
-    for (key, addresses) in [
+    let lists = [
         ("listen", &config.listen),
         ("tls-listen", &config.tls_listen),
-    ] {
+        ("admin-listen", &config.admin_listen),
+    ];
+    for (place, (key, addresses)) in lists.iter().enumerate() {
         for (index, address) in addresses.iter().enumerate() {
-            let twice = address.port() != 0 && addresses[..index].contains(address);
+            // Each :0 becomes a port of its own.
+            if address.port() == 0 {
+                continue;
+            }
+            let twice = addresses[..index].contains(address);
             ensure!(!twice, "{key} names {address} twice");
+            for (other, named) in &lists[..place] {
+                let both = named.contains(address);
+                ensure!(!both, "{other} and {key} both name {address}");
+            }
         }
-    }
-    for address in config
-        .tls_listen
-        .iter()
-        .filter(|address| address.port() != 0)
-    {
-        ensure!(
-            !config.listen.contains(address),
-            "listen and tls-listen both name {address}"
-        );
     }
     let shards = config.shards.map_or(1, |shards| shards.get());
     ensure!(
@@ -305,6 +306,7 @@ mod tests {
             "--loop",
             "--sim=500",
             "--send-buffer=16k",
+            "--admin-listen=127.0.0.1:9100",
         ])
         .unwrap();
         assert_eq!(
@@ -320,6 +322,8 @@ mod tests {
         );
         assert!(config.settings.echo);
         assert_eq!(config.send_buffer, Some(16_384));
+        assert_eq!(config.admin_listen, ["127.0.0.1:9100".parse().unwrap()]);
+        assert!(config.settings.has_admin_port);
         let replay = config.replay.unwrap();
         assert_eq!(
             (replay.path, replay.speed, replay.repeat),
@@ -378,6 +382,14 @@ mod tests {
                 "tls-cert and tls-key come in pairs, but 2 and 1 were given",
             ),
             (&["--tls-key=c"], "tls-key does nothing without tls-listen"),
+            (
+                &["--admin-listen=127.0.0.1:1", "--admin-listen=127.0.0.1:1"],
+                "admin-listen names 127.0.0.1:1 twice",
+            ),
+            (
+                &["--listen=127.0.0.1:1", "--admin-listen=127.0.0.1:1"],
+                "listen and admin-listen both name 127.0.0.1:1",
+            ),
             (&["--shards=5000"], "shards must be at most 1024"),
             (
                 &["--max-connections=0"],

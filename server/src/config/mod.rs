@@ -38,6 +38,9 @@ pub struct Config {
     pub tls_listen: Vec<SocketAddr>,
     /// Certificates and keys, where TLS is spoken.
     pub tls: Option<ServerFiles>,
+    /// Addresses for the operator alone, all different: metrics, stats and memory are told there and nowhere else. None: they are told
+    /// to everybody.
+    pub admin_listen: Vec<SocketAddr>,
     /// Threads that serve connections; `None` = as many as cores and file limits ask for.
     pub shards: Option<NonZeroUsize>,
     /// Connections at most, of all shards together; `None` = what one shard a core has room for.
@@ -72,6 +75,7 @@ impl Default for Config {
             listen: vec![SocketAddr::from((Ipv4Addr::LOCALHOST, 9001))],
             tls_listen: Vec::new(),
             tls: None,
+            admin_listen: Vec::new(),
             shards: None,
             max_connections: None,
             settings: Settings {

@@ -55,6 +55,15 @@ pub struct Options {
     #[arg(long, value_name = "FILE", help_heading = "TLS")]
     pub tls_client_ca: Option<PathBuf>,
 
+    /// Address for /metrics, /v1/stats and /v1/memory, which then are told nowhere else; may be repeated. Without it, every address
+    /// tells them
+    #[arg(long, value_name = "ADDRESS", help_heading = "Network")]
+    #[serde(
+        deserialize_with = "one_or_many",
+        skip_serializing_if = "Vec::is_empty"
+    )]
+    pub admin_listen: Vec<SocketAddr>,
+
     /// Threads that serve connections: "auto" or a number [default: auto]
     #[arg(long, value_name = "N", help_heading = "Network")]
     pub shards: Option<Shards>,

@@ -2,7 +2,8 @@
 //!
 //! When the whole server is full, newcomers are let in only as far as being told 503. When this shard's table of open
 //! files is full, it closes its listeners, so that the kernel sends newcomers to shards that have room, and listens
-//! again when a twentieth of its places is free. Running out of open files is a state that is waited out, never a busy loop.
+//! again when a twentieth of its places is free. The operator's listeners stay: a full server, and one that stops, can still be
+//! looked at. Running out of open files is a state that is waited out, never a busy loop.
 
 use std::io;
 use std::sync::Arc;
@@ -13,6 +14,7 @@ use mio::{Interest, Registry, Token};
 
 use super::{LISTENERS, Listen, Plan};
 use crate::clock::Now;
+use crate::metrics::Entrance;
 
 /// Connections accepted in one tick before others have their turn.
 const ACCEPT_TURN: usize = 128;
@@ -32,6 +34,21 @@ pub(super) struct Door {
     rest_until_us: u64,
     /// Closed for good: the server stops.
     shut: bool,
+    /// Connections that were closed as they came.
+    dropped: u64,
+    /// How often accepting had to rest.
+    exhausted: u64,
+}
+
+/// How a connection comes in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Entry {
+    /// As others do.
+    Public,
+    /// To be told that there is no room.
+    Refused,
+    /// By an operator's listener.
+    Admin,
 }
 
 struct Slot {
@@ -57,6 +74,19 @@ impl Door {
             live,
             rest_until_us: 0,
             shut: false,
+            dropped: 0,
+            exhausted: 0,
+        }
+    }
+
+    /// What it has come to.
+    pub(super) fn entrance(&self) -> Entrance {
+        Entrance {
+            connections_max: self.connections_max as u64,
+            dropped: self.dropped,
+            exhausted: self.exhausted,
+            is_resting: self.rest_until_us > 0,
+            is_full: !self.shut && self.listeners.iter().any(|slot| slot.listener.is_none()),
         }
     }
 
@@ -77,7 +107,7 @@ impl Door {
         Ok(())
     }
 
-    /// Stops listening for good.
+    /// Stops listening for good, but for the operator.
     pub(super) fn close(&mut self, registry: &Registry) {
         self.shut = true;
         self.drop_listeners(registry);
@@ -107,13 +137,13 @@ impl Door {
             && (self.rest_until_us > 0 || self.listeners.iter().any(|slot| slot.listener.is_none()))
     }
 
-    /// Accepts those who wait, within a turn; `enter` gets each, whether it speaks TLS, and whether it is to be refused.
+    /// Accepts those who wait, within a turn; `enter` gets each, whether it speaks TLS, and how it comes.
     pub(super) fn accept(
         &mut self,
         now: Now,
         registry: &Registry,
         here: usize,
-        mut enter: impl FnMut(TcpStream, bool, bool),
+        mut enter: impl FnMut(TcpStream, bool, Entry),
     ) {
         if self.rest_until_us > 0 && now.mono_us < self.rest_until_us {
             return;
@@ -139,13 +169,18 @@ impl Door {
                         {
                             // Not even room to be told: dropped.
                             self.live.fetch_sub(1, Ordering::Relaxed);
+                            self.dropped += 1;
                             continue;
                         }
-                        enter(
-                            stream,
-                            self.listen[place].tls,
-                            live >= self.connections_max || here >= self.shard_connections_max,
-                        );
+                        let is_full =
+                            live >= self.connections_max || here >= self.shard_connections_max;
+                        let entry = match is_full {
+                            // It is in such moments that somebody must be able to look.
+                            _ if self.listen[place].is_admin => Entry::Admin,
+                            true => Entry::Refused,
+                            false => Entry::Public,
+                        };
+                        enter(stream, self.listen[place].tls, entry);
                         here += 1;
                     }
                     Err(error) => {
@@ -159,10 +194,8 @@ impl Door {
         }
         // Those still in the queue were answered above, as far as there was room.
         if here >= self.shard_connections_max
-            && self
-                .listeners
-                .iter()
-                .any(|slot| slot.listener.is_some() && !slot.ready)
+            && (self.listen.iter().zip(&self.listeners))
+                .any(|(listen, slot)| !listen.is_admin && slot.listener.is_some() && !slot.ready)
         {
             tracing::warn!(
                 connections = here,
@@ -178,6 +211,7 @@ impl Door {
             Some(libc::EMFILE | libc::ENFILE | libc::ENOBUFS | libc::ENOMEM) => {
                 tracing::warn!(%error, "cannot accept; resting");
                 self.rest_until_us = now.mono_us + EXHAUSTED_REST_US;
+                self.exhausted += 1;
             }
             _ => {}
         }
@@ -191,7 +225,8 @@ impl Door {
     }
 
     fn drop_listeners(&mut self, registry: &Registry) {
-        for slot in &mut self.listeners {
+        let listeners = self.listen.iter().zip(&mut self.listeners);
+        for (_, slot) in listeners.filter(|(listen, _)| !listen.is_admin) {
             if let Some(mut listener) = slot.listener.take() {
                 // Closing it takes it off the poll in any case.
                 let _ = registry.deregister(&mut listener);

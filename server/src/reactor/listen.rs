@@ -11,6 +11,8 @@ use socket2::{Domain, Protocol, Socket, Type};
 pub struct Listen {
     /// Where.
     pub address: SocketAddr,
+    /// Whether what comes by it is the operator's: it gets metrics, stats and health, and nothing else.
+    pub is_admin: bool,
     /// Connections that may wait for accept; the kernel caps it at `net.core.somaxconn`.
     pub backlog: u32,
     /// `SO_RCVBUF` of every connection, bytes; the kernel's own choice if `None`.
@@ -89,6 +91,7 @@ mod tests {
     fn listen(address: &str) -> Listen {
         Listen {
             address: address.parse().unwrap(),
+            is_admin: false,
             backlog: 16,
             recv_buffer: None,
             send_buffer: None,

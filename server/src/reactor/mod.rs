@@ -25,7 +25,7 @@ use crate::engine::{ConnId, Counters, Engine, SocketOp};
 use crate::hub::mail::{Mail, ShardId};
 use crate::ledger::Process;
 use crate::mesh::Mesh;
-use accept::Door;
+use accept::{Door, Entry};
 pub use listen::Listen;
 use tls::Tls;
 
@@ -228,8 +228,11 @@ impl Reactor {
             now,
             poll.registry(),
             engine.connection_count(),
-            |stream, is_tls, refuse| {
-                let id = engine.on_open(now, refuse);
+            |stream, is_tls, entry| {
+                let id = engine.on_open(now, entry == Entry::Refused);
+                if entry == Entry::Admin {
+                    engine.note_admin(id);
+                }
                 let index = id.index as usize;
                 if index >= streams.len() {
                     streams.resize_with(index + 1, || None);
@@ -248,6 +251,7 @@ impl Reactor {
                 }
             },
         );
+        engine.set_entrance(door.entrance());
     }
 
     fn on_writable(&mut self, now: Now, id: ConnId) {

@@ -25,6 +25,7 @@ pub(crate) struct Server {
     /// Where it listens without TLS, and where with it.
     pub(crate) addresses: Vec<SocketAddr>,
     pub(crate) tls_addresses: Vec<SocketAddr>,
+    pub(crate) admin: Vec<SocketAddr>,
     exit: Receiver<ExitStatus>,
     exited: Option<ExitStatus>,
 }
@@ -60,6 +61,7 @@ impl Server {
             pid,
             addresses: Vec::new(),
             tls_addresses: Vec::new(),
+            admin: Vec::new(),
             exit,
             exited: None,
         };
@@ -75,6 +77,10 @@ impl Server {
                 Some(("ws", at)) => server.addresses.push(address(at)),
                 Some(("wss", at)) => server.tls_addresses.push(address(at)),
                 None if line == "ready" => return server,
+                None if line.starts_with("admin on http://") => {
+                    let at = line.trim_start_matches("admin on http://");
+                    server.admin.push(address(at));
+                }
                 _ => panic!("unexpected line {line:?}"),
             }
         }

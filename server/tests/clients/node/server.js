@@ -42,7 +42,7 @@ async function ready(stdout) {
   let address = "";
   for await (const line of createInterface({ input: stdout })) {
     if (line === "ready") return address;
-    address = line.replace("listening on ", "");
+    if (line.startsWith("listening on ")) address = line.replace("listening on ", "");
   }
   throw new Error("the server ended before it was ready");
 }

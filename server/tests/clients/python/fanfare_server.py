@@ -19,6 +19,7 @@ class Server:
     def __init__(self, *flags: str):
         self.flags = flags
         self.address = ""
+        self.admin = ""
         self.process: asyncio.subprocess.Process
 
     async def __aenter__(self) -> "Server":
@@ -40,7 +41,10 @@ class Server:
         while line := (await self.process.stdout.readline()).decode().strip():
             if line == "ready":
                 return
-            self.address = line.removeprefix("listening on ")
+            if line.startswith("admin on "):
+                self.admin = line.removeprefix("admin on ")
+            else:
+                self.address = line.removeprefix("listening on ")
         raise RuntimeError("the server ended before it was ready")
 
     async def _kill(self) -> None:
@@ -50,6 +54,9 @@ class Server:
 
     def url(self, path: str) -> str:
         return self.address + path
+
+    def http(self, path: str) -> str:
+        return self.address.replace("ws://", "http://") + path
 
     def terminate(self) -> None:
         self.process.send_signal(signal.SIGTERM)
