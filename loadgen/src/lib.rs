@@ -16,6 +16,7 @@
 //! | [`class`] | how clients read: as fast as they can, slowly, not at all |
 //! | [`link`], [`dialect`], [`http`], [`payload`] | one connection; what is said on it, or over plain HTTP; what updates carry |
 //! | [`measure`], [`protocol`] | one load shape on any push server, from one thread; what other servers speak |
+//! | [`half_open`] | requests that begin and never end |
 //! | [`floor`] | the least that a server could do, to compare with |
 //! | [`verify`], [`latency`], [`counts`], [`tally`] | sequence checks, histograms, counts |
 //! | [`schedule`], [`clock`], [`topics`], [`target`] | open-loop times, clocks, names, addresses |
@@ -35,6 +36,7 @@ pub mod counts;
 pub mod crew;
 pub mod dialect;
 pub mod floor;
+pub mod half_open;
 pub mod http;
 pub mod latency;
 pub mod link;
@@ -60,7 +62,7 @@ use anyhow::Context as _;
 use clap::Parser as _;
 use phase::Note;
 use plan::{Host, Plan};
-use report::{Report, Verdict};
+use report::Report;
 use scenario::{Script, Summary};
 use std::io::Write as _;
 use std::process::ExitCode;
@@ -74,16 +76,20 @@ pub fn run_command_line() -> ExitCode {
     match cli::Cli::parse().command {
         cli::Command::Run(args) => carry_out(
             host.and_then(|host| Plan::new(*args, &host)).map(Arc::new),
-            |plan| Ok(carry_out_run(plan)?.verdict),
+            |plan| Ok(carry_out_run(plan)?.verdict.passed),
         ),
         cli::Command::Scenario(args) => {
             carry_out(host.and_then(|host| Script::new(*args, &host)), |script| {
-                Ok(carry_out_scenario(script)?.verdict)
+                Ok(carry_out_scenario(script)?.verdict.passed)
             })
         }
         cli::Command::Measure(args) => carry_out(
             host.and_then(|host| measure::Plan::new(*args, &host)),
             carry_out_measure,
+        ),
+        cli::Command::HalfOpen(args) => carry_out(
+            host.and_then(|host| half_open::Plan::new(*args, &host)),
+            carry_out_half_open,
         ),
         cli::Command::Floor(args) => exit_code(floor::serve(args.listen)),
         cli::Command::Chart(args) => exit_code(chart::draw(&args.dir)),
@@ -101,15 +107,12 @@ fn exit_code(result: anyhow::Result<()>) -> ExitCode {
 }
 
 /// What cannot be planned is wrong use, what then fails is a failure.
-fn carry_out<P>(
-    plan: anyhow::Result<P>,
-    run: impl FnOnce(&P) -> anyhow::Result<Verdict>,
-) -> ExitCode {
+fn carry_out<P>(plan: anyhow::Result<P>, run: impl FnOnce(&P) -> anyhow::Result<bool>) -> ExitCode {
     let (error, code) = match plan {
         Err(error) => (error, ExitCode::from(2)),
         Ok(plan) => match run(&plan) {
-            Ok(verdict) if verdict.passed => return ExitCode::SUCCESS,
-            Ok(_) => return ExitCode::FAILURE,
+            Ok(true) => return ExitCode::SUCCESS,
+            Ok(false) => return ExitCode::FAILURE,
             Err(error) => (error, ExitCode::FAILURE),
         },
     };
@@ -117,13 +120,26 @@ fn carry_out<P>(
     code
 }
 
-fn carry_out_measure(plan: &measure::Plan) -> anyhow::Result<Verdict> {
+fn carry_out_measure(plan: &measure::Plan) -> anyhow::Result<bool> {
     let report = measure::run(plan)?;
     if let Some(path) = &plan.json {
         report.write_json(path)?;
     }
     let _ = write!(std::io::stdout(), "{report}");
-    Ok(report.verdict)
+    Ok(report.verdict.passed)
+}
+
+fn carry_out_half_open(plan: &half_open::Plan) -> anyhow::Result<bool> {
+    let report = half_open::run(plan, |opened| {
+        // For whoever waits for it: the others are measured from here on.
+        let mut stdout = std::io::stdout();
+        let _ = writeln!(stdout, "opened {opened}").and_then(|()| stdout.flush());
+    })?;
+    if let Some(path) = &plan.json {
+        report.write_json(path)?;
+    }
+    let _ = write!(std::io::stdout(), "{report}");
+    Ok(report.failed.total() == 0)
 }
 
 fn carry_out_scenario(script: &Script) -> anyhow::Result<Summary> {

@@ -35,6 +35,10 @@ fn wrong_use_exits_with_2_and_a_sentence() {
         ("run --topic a..b", "\"a..b\" is no topic: empty segment"),
         ("run --source-addresses none", "is no IP address"),
         ("run --connections 16000000 --workers 1", "--workers"),
+        ("half-open --style neck", "invalid value 'neck'"),
+        ("half-open --every 0", "must be at least 1ms"),
+        ("half-open --topic a..b", "\"a..b\" is no topic"),
+        ("half-open --url http://x/", "does not begin with ws://"),
         (
             "run --connections 200000 --source-addresses 1",
             "source addresses would do",

@@ -1,11 +1,13 @@
 //! The command line as it is typed; [`crate::plan`] makes sense of it.
 
 mod amount;
+mod half_open;
 mod measure;
 mod readers;
 mod scenario;
 
 pub use amount::{parse_duration, parse_rate};
+pub use half_open::{HalfOpenArgs, HalfOpenStyle};
 pub use measure::{FloorArgs, MeasureArgs, ProtocolName};
 pub use readers::{ModeName, OnSlowName, ReaderArgs};
 pub use scenario::{ChartArgs, ScenarioArgs};
@@ -41,6 +43,9 @@ pub enum Command {
 
     /// Put one shape of load on any push server, from one thread, and measure the server by its CPU
     Measure(Box<MeasureArgs>),
+
+    /// Open many requests that begin and never end, and report when and how the server ends them
+    HalfOpen(Box<HalfOpenArgs>),
 
     /// Serve what `measure` needs with nothing but the system calls that nobody can do without: the
     /// floor that other servers are compared with
