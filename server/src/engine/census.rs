@@ -1,6 +1,7 @@
 //! `GET /metrics`, `/v1/stats` and `/v1/memory`: asks every shard for a report, and the reactor for what the process holds.
 //!
-//! One collection serves all three pages and everybody who asks while it is under way, and for a second after.
+//! One collection at a time on a shard; who asks meanwhile shares the next. What takes a walk over all connections and topics,
+//! or over `/proc`, is counted at most once a second.
 
 use serde::Serialize;
 
@@ -11,8 +12,8 @@ use crate::hub::mail::{Delivery, Request, ShardId, Ticket};
 use crate::ledger::{Ledger, Process};
 use crate::metrics::{Gathered, Report, stats, text};
 
-/// For so long a collection is good for further pages: it walks all connections, and anybody may ask.
-const LIFE_US: u64 = 1_000_000;
+/// For so long counts of memory are told again: each is a walk, and anybody may ask.
+const COUNT_LIFE_US: u64 = 1_000_000;
 
 /// A page that is made of the reports of all shards.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -44,7 +45,6 @@ pub(super) struct Census {
     askers: Vec<(ConnId, Page)>,
     reports: Vec<Report>,
     shards_missing: u16,
-    process: Option<Process>,
 }
 
 /// `/v1/memory`.
@@ -77,25 +77,22 @@ impl Engine {
         }
     }
 
-    /// Answers from the latest collection, or has the connection wait for the one that is under way or begins now.
+    /// Has the connection wait for a collection that begins now, or behind the one that is under way. One that began before
+    /// it asked would not do: another shard may have told it newer counts by then, and counters must not go back.
     pub(super) fn begin_census(&mut self, index: u32, page: Page) {
-        self.forget_census();
-        if let Some((at_us, gathered)) = self.last_census.take() {
-            self.answer_page(index, page, &gathered);
-            self.last_census = Some((at_us, gathered));
-            return;
-        }
         self.begin_asking(index);
-        let asker = (self.id_of(index), page);
-        if let Some(census) = &mut self.census {
-            return census.askers.push(asker);
+        self.askers.push((self.id_of(index), page));
+        if self.census.is_none() {
+            self.ask_all_shards();
         }
+    }
+
+    fn ask_all_shards(&mut self) {
         let shards = self.hub.shard_count();
         self.census = Some(Census {
-            askers: vec![asker],
+            askers: std::mem::take(&mut self.askers),
             reports: Vec::with_capacity(shards.into()),
             shards_missing: shards,
-            process: None,
         });
         let answer = Ticket {
             shard: self.hub.shard(),
@@ -109,32 +106,24 @@ impl Engine {
         }
     }
 
-    /// Lets go of a collection that is too old to be served.
-    pub(super) fn forget_census(&mut self) {
-        let now_us = self.now.mono_us;
-        self.last_census
-            .take_if(|(at_us, _)| now_us - *at_us >= LIFE_US);
-    }
-
     /// Whether the reactor is to call [`Engine::on_process_memory`].
     #[must_use]
     pub fn wants_process_memory(&self) -> bool {
-        let is_asked = |census: &Census| census.process.is_none();
-        self.census.as_ref().is_some_and(is_asked) || self.pulse.wants_process(self.now.mono_us)
+        let now_us = self.now.mono_us;
+        let is_asked = self.census.is_some() && self.pulse.process_age_us(now_us) >= COUNT_LIFE_US;
+        is_asked || self.pulse.wants_process(now_us)
     }
 
     /// What the process holds, as asked for.
     pub fn on_process_memory(&mut self, process: Process) {
-        if let Some(census) = &mut self.census {
-            census.process = Some(process.clone());
-        }
         self.pulse.set_process(process, self.now.mono_us);
         self.end_census_if_complete();
     }
 
     /// Another shard, or this one, wants to know how it is here.
     pub(super) fn answer_census(&mut self, answer: Ticket) {
-        let report = Box::new(self.report(self.ledger()));
+        let ledger = self.counted_ledger(COUNT_LIFE_US);
+        let report = Box::new(self.report(ledger));
         self.hub
             .outgoing
             .deliver(answer.shard, Delivery::Census { report });
@@ -150,13 +139,16 @@ impl Engine {
     }
 
     fn end_census_if_complete(&mut self) {
-        let complete = |census: &mut Census| census.shards_missing == 0 && census.process.is_some();
+        if self.wants_process_memory() {
+            return;
+        }
+        let complete = |census: &mut Census| census.shards_missing == 0;
         let Some(census) = self.census.take_if(complete) else {
             return;
         };
         let mut gathered = Gathered {
             reports: census.reports,
-            process: census.process.unwrap_or_default(),
+            process: self.pulse.process(),
         };
         gathered.sort();
         for (id, page) in census.askers {
@@ -164,7 +156,9 @@ impl Engine {
                 self.answer_page(id.index, page, &gathered);
             }
         }
-        self.last_census = Some((self.now.mono_us, gathered));
+        if !self.askers.is_empty() {
+            self.ask_all_shards();
+        }
     }
 
     fn answer_page(&mut self, index: u32, page: Page, gathered: &Gathered) {

@@ -64,7 +64,7 @@ use crate::clock::Now;
 use crate::hub::mail::{Mail, Most, ShardId};
 use crate::hub::{Charter, Hub};
 pub use crate::metrics::Counters;
-use crate::metrics::{Entrance, Gathered, Histogram};
+use crate::metrics::{Entrance, Histogram};
 use crate::site::Site;
 use asks::Ask;
 use census::Census;
@@ -132,8 +132,8 @@ pub struct Engine {
     site: Arc<Site>,
     /// A collection of reports under way.
     census: Option<Census>,
-    /// The last one, and when it was complete, microseconds on the monotonic clock.
-    last_census: Option<(u64, Gathered)>,
+    /// Who waits for the next, and for which page.
+    askers: Vec<(ConnId, census::Page)>,
     pulse: Pulse,
     socket_ops: VecDeque<(ConnId, SocketOp)>,
     /// Records to free at the end of the tick.
@@ -199,7 +199,7 @@ impl Engine {
             listings: Listings::default(),
             site: Arc::default(),
             census: None,
-            last_census: None,
+            askers: Vec::new(),
             pulse: Pulse::new(settings.stats_interval_ms),
             socket_ops: VecDeque::new(),
             gone: Vec::new(),

@@ -30,16 +30,14 @@ pub(super) struct Pulse {
     next_us: u64,
     /// How things stood when this shard last reported.
     told: Standing,
-    /// Where this shard's memory is, and when that is to be counted again.
-    ledger: Ledger,
-    count_us: u64,
+    /// Where this shard's memory is, and when that was counted.
+    ledger: Option<(u64, Ledger)>,
     /// Of the keeper: what each shard reported last.
     latest: Vec<Report>,
     /// Of the keeper: when it publishes.
     publish_us: Option<u64>,
-    /// Of the keeper: what the process held, and when that is to be read again.
-    process: Process,
-    read_us: u64,
+    /// What the process held, and when that was read.
+    process: Option<(u64, Process)>,
     /// Of the keeper: how often it has published; that alone is no news.
     published: u64,
 }
@@ -60,12 +58,23 @@ impl Pulse {
 
     /// Whether the process's memory is to be read for what is published next.
     pub(super) fn wants_process(&self, now_us: u64) -> bool {
-        self.publish_us.is_some() && now_us >= self.read_us
+        let life_us = LEDGER_INTERVALS * self.interval_us;
+        self.publish_us.is_some() && self.process_age_us(now_us) >= life_us
+    }
+
+    /// How long ago it was read.
+    pub(super) fn process_age_us(&self, now_us: u64) -> u64 {
+        (self.process.as_ref()).map_or(u64::MAX, |(read_us, _)| now_us - *read_us)
     }
 
     pub(super) fn set_process(&mut self, process: Process, now_us: u64) {
-        self.process = process;
-        self.read_us = now_us + LEDGER_INTERVALS * self.interval_us;
+        self.process = Some((now_us, process));
+    }
+
+    /// What was read last.
+    pub(super) fn process(&self) -> Process {
+        let process = self.process.as_ref().map(|(_, process)| process.clone());
+        process.unwrap_or_default()
     }
 
     /// The heap it holds, bytes.
@@ -88,7 +97,6 @@ impl Engine {
         let interval_us = self.pulse.interval_us;
         if interval_us > 0 && now_us >= self.pulse.next_us {
             self.pulse.next_us = (now_us / interval_us + 1) * interval_us;
-            self.forget_census();
             let has_news = self.connection_count() > 0 || self.standing() != self.pulse.told;
             // Where deliveries are refused, another would only lengthen the queue.
             if has_news && !self.jam.deliveries {
@@ -119,11 +127,8 @@ impl Engine {
 
     fn tell_stats(&mut self) {
         self.pulse.told = self.standing();
-        if self.now.mono_us >= self.pulse.count_us {
-            self.pulse.count_us = self.now.mono_us + LEDGER_INTERVALS * self.pulse.interval_us;
-            self.pulse.ledger = self.ledger();
-        }
-        let report = self.report(self.pulse.ledger.clone());
+        let ledger = self.counted_ledger(LEDGER_INTERVALS * self.pulse.interval_us);
+        let report = self.report(ledger);
         let keeper: ShardId = self.hub.charter().owner_of(TOPIC);
         if keeper == self.hub.shard() {
             self.on_stats(report);
@@ -132,6 +137,19 @@ impl Engine {
             self.hub
                 .outgoing
                 .deliver(keeper, Delivery::Stats { report });
+        }
+    }
+
+    /// Where this shard's memory is, counted not longer ago than that.
+    pub(super) fn counted_ledger(&mut self, life_us: u64) -> Ledger {
+        let now_us = self.now.mono_us;
+        match &self.pulse.ledger {
+            Some((counted_us, ledger)) if now_us - *counted_us < life_us => ledger.clone(),
+            _ => {
+                let ledger = self.ledger();
+                self.pulse.ledger = Some((now_us, ledger.clone()));
+                ledger
+            }
         }
     }
 
@@ -163,7 +181,7 @@ impl Engine {
         let old_us = self.now.mono_us.saturating_sub(2 * self.pulse.interval_us);
         let mut gathered = Gathered {
             reports: self.pulse.latest.clone(),
-            process: self.pulse.process.clone(),
+            process: self.pulse.process(),
         };
         for report in gathered
             .reports

@@ -81,7 +81,7 @@ fn coming_and_going_of_a_thousand_filters_leaves_the_memory_as_it_was() {
         subscriber.close(None).expect("it is open");
         while subscriber.read().is_ok() {}
     }
-    // A page is served again for a second; one of the later ones must say the same as before.
+    // Memory is counted once a second. one of the later ones must say the same as before.
     let deadline = Instant::now() + DEADLINE;
     loop {
         let after = memory(&server);

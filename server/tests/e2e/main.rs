@@ -15,6 +15,7 @@ mod handshakes;
 mod harness;
 mod hostile;
 mod lifecycle;
+mod metrics;
 mod page;
 mod protocol;
 mod rooms;

@@ -130,7 +130,7 @@ fn counters_move_by_what_happens() {
     subscribers.truncate(4);
     publisher.close(None).expect("the server reads");
     assert_eq!(harness::close_code(&mut publisher), None);
-    // A collection is served for a second.
+    // Their ends are not carried out yet.
     let told = loop {
         let told = scrape(&server);
         if told["fanfare_connections{kind=\"ws\"}"] == 4.0 {

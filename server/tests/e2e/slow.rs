@@ -104,7 +104,7 @@ fn a_stalled_reader_of_a_hundred_latest_values_costs_marks_and_wakes_to_the_newe
             publish(&mut publisher, topic, &data);
         }
     }
-    // A page is served again for a second.
+    // Memory is counted once a second.
     let page = loop {
         let page = memory(&server);
         if page["marks"] != 0 {

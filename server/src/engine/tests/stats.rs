@@ -86,7 +86,7 @@ fn stats_are_those_of_all_shards() {
 }
 
 #[test]
-fn pages_asked_for_together_come_of_one_collection_and_are_made_anew_after_a_second() {
+fn who_asks_while_a_collection_is_under_way_shares_the_next_and_memory_is_read_once_a_second() {
     let mut world = beating();
     let request =
         |path: &str| format!("GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n");
