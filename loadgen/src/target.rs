@@ -1,6 +1,8 @@
-//! Where to connect: `ws://host:port/path`, resolved once before the run.
+//! Where to connect: `ws://host:port/path`, or `wss://` with TLS, resolved once before the run.
 
+use fanfare_tls::{ClientConfig, ServerName};
 use std::net::{SocketAddr, ToSocketAddrs};
+use std::sync::Arc;
 
 /// One address of the server under test.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -11,17 +13,39 @@ pub struct Target {
     pub host: Box<str>,
     /// The request target: path and query, beginning with `/`.
     pub path: Box<str>,
+    /// With `wss://`.
+    pub tls: Option<Tls>,
 }
+
+/// What TLS wants to know of a server.
+#[derive(Clone, Debug)]
+pub struct Tls {
+    /// Whom its certificate must stand for.
+    pub host: ServerName<'static>,
+    /// What all connections share: trust, and tickets.
+    pub config: Arc<ClientConfig>,
+}
+
+impl PartialEq for Tls {
+    fn eq(&self, other: &Tls) -> bool {
+        self.host == other.host && Arc::ptr_eq(&self.config, &other.config)
+    }
+}
+
+impl Eq for Tls {}
 
 /// Why a URL cannot be used, for the person who typed it.
 #[derive(Debug, thiserror::Error)]
 pub enum TargetError {
-    /// It does not begin with `ws://`.
-    #[error("{0:?} does not begin with ws:// (TLS is not supported)")]
+    /// It does not begin with `ws://` or `wss://`.
+    #[error("{0:?} does not begin with ws:// or wss://")]
     Scheme(String),
     /// Nothing stands between `ws://` and the path.
     #[error("{0:?} names no host")]
     Host(String),
+    /// No name or address that a certificate could stand for.
+    #[error("{0:?} is no host that has a certificate")]
+    Certified(String),
     /// A fragment, a space or another byte that may not stand in a request line.
     #[error("the path of {0:?} holds a byte that may not be sent ({1:?})")]
     Path(String, char),
@@ -31,11 +55,13 @@ pub enum TargetError {
 }
 
 impl Target {
-    /// Reads and resolves `ws://host[:port][/path]`; the port is 80 and the path `/` when they are
-    /// left out. An IPv6 address stands in brackets.
-    pub fn resolve(url: &str) -> Result<Target, TargetError> {
-        let Some(rest) = url.strip_prefix("ws://") else {
-            return Err(TargetError::Scheme(url.to_owned()));
+    /// Reads and resolves `ws://host[:port][/path]`, and `wss://` if there is a `config` for it; the port
+    /// is 80, or 443, and the path `/` when they are left out. An IPv6 address stands in brackets.
+    pub fn resolve(url: &str, config: Option<&Arc<ClientConfig>>) -> Result<Target, TargetError> {
+        let (rest, config, port) = match (url.strip_prefix("ws://"), url.strip_prefix("wss://")) {
+            (Some(rest), _) => (rest, None, 80),
+            (None, Some(rest)) if config.is_some() => (rest, config, 443),
+            _ => return Err(TargetError::Scheme(url.to_owned())),
         };
         let (host, path) = match rest.find('/') {
             Some(at) => rest.split_at(at),
@@ -51,7 +77,7 @@ impl Target {
         let with_port = if has_port {
             host.to_owned()
         } else {
-            format!("{host}:80")
+            format!("{host}:{port}")
         };
         let address = with_port
             .to_socket_addrs()
@@ -61,7 +87,15 @@ impl Target {
                     .ok_or_else(|| std::io::ErrorKind::NotFound.into())
             })
             .map_err(|error| TargetError::Resolve(host.to_owned(), error))?;
+        let tls = match config {
+            None => None,
+            Some(config) => Some(Tls {
+                host: certified(host).ok_or_else(|| TargetError::Certified(host.to_owned()))?,
+                config: config.clone(),
+            }),
+        };
         Ok(Target {
+            tls,
             address,
             host: host.into(),
             path: path.into(),
@@ -71,8 +105,18 @@ impl Target {
 
 impl std::fmt::Display for Target {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "ws://{}{}", self.host, self.path)
+        let scheme = if self.tls.is_some() { "wss" } else { "ws" };
+        write!(f, "{scheme}://{}{}", self.host, self.path)
     }
+}
+
+/// The host without its port and brackets.
+fn certified(host: &str) -> Option<ServerName<'static>> {
+    let name = match host.strip_prefix('[') {
+        Some(rest) => rest.split_once(']')?.0,
+        None => host.split_once(':').map_or(host, |(name, _)| name),
+    };
+    ServerName::try_from(name.to_owned()).ok()
 }
 
 #[cfg(test)]
@@ -103,7 +147,7 @@ mod tests {
             ("ws://[::1]:9001/ws", "[::1]:9001", "[::1]:9001", "/ws"),
             ("ws://[::1]/ws", "[::1]:80", "[::1]", "/ws"),
         ] {
-            let target = Target::resolve(url).unwrap();
+            let target = Target::resolve(url, None).unwrap();
             assert_eq!(target.address, address.parse().unwrap(), "{url}");
             assert_eq!((&*target.host, &*target.path), (host, path), "{url}");
         }
@@ -113,7 +157,10 @@ mod tests {
     fn wrong_urls_are_refused_with_the_reason() {
         for (url, reason) in [
             ("127.0.0.1:9001/ws", "does not begin with ws://"),
-            ("wss://127.0.0.1:9001/ws", "TLS is not supported"),
+            (
+                "https://127.0.0.1:9001/ws",
+                "does not begin with ws:// or wss://",
+            ),
             ("ws:///ws", "names no host"),
             ("ws://:9001/ws", "names no host"),
             ("ws://127.0.0.1:9001/a b", "may not be sent"),
@@ -121,8 +168,22 @@ mod tests {
             ("ws://127.0.0.1:port/ws", "cannot resolve"),
             ("ws://127.0.0.1:99999/ws", "cannot resolve"),
         ] {
-            let error = Target::resolve(url).unwrap_err().to_string();
+            let error = Target::resolve(url, None).unwrap_err().to_string();
             assert!(error.contains(reason), "{url}: {error}");
+        }
+    }
+
+    #[test]
+    fn a_secure_url_names_whom_the_certificate_must_stand_for() {
+        let config = fanfare_tls::Trust::Anybody.config(true).unwrap();
+        for (url, address, host) in [
+            ("wss://127.0.0.1/ws", "127.0.0.1:443", "127.0.0.1"),
+            ("wss://127.0.0.1:9443", "127.0.0.1:9443", "127.0.0.1"),
+            ("wss://[::1]:9443/ws", "[::1]:9443", "::1"),
+        ] {
+            let target = Target::resolve(url, Some(&config)).unwrap();
+            assert_eq!(target.address, address.parse().unwrap(), "{url}");
+            assert_eq!(target.tls.unwrap().host, host.try_into().unwrap(), "{url}");
         }
     }
 }

@@ -7,6 +7,7 @@ use std::io::{self, Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream, ToSocketAddrs as _};
 use std::time::{Duration, Instant};
 
+use fanfare_tls::{Stream, Trust, TrustError};
 use fanfare_wire::close::{CloseCode, put_close};
 use fanfare_wire::error::ProtocolError;
 use fanfare_wire::frame::{Opcode, put_masked_frame};
@@ -39,7 +40,7 @@ const LIMITS: Limits = Limits {
 /// An open connection.
 #[derive(Debug)]
 pub struct Client {
-    stream: TcpStream,
+    stream: Stream,
     reader: Reader,
     input: Vec<u8>,
     /// What of `input` was received and not yet read.
@@ -67,6 +68,17 @@ pub enum ClientError {
         /// Host and port.
         authority: String,
         /// Of the last address tried.
+        source: io::Error,
+    },
+    /// There is nobody to believe that a server is who it says.
+    #[error(transparent)]
+    Trust(#[from] TrustError),
+    /// The server's TLS, or its certificate, is of no use.
+    #[error("cannot connect to {authority} with TLS")]
+    Tls {
+        /// Host and port.
+        authority: String,
+        /// What was wrong.
         source: io::Error,
     },
     /// The server did not open a WebSocket.
@@ -118,8 +130,8 @@ impl Client {
     ///
     /// # Errors
     /// Nobody answers, or what answers opens no WebSocket.
-    pub fn connect(url: &Url) -> Result<Client, ClientError> {
-        Client::connect_speaking(url, None)
+    pub fn connect(url: &Url, trust: &Trust) -> Result<Client, ClientError> {
+        Client::connect_speaking(url, trust, None)
     }
 
     /// The same with this subprotocol, or not at all.
@@ -128,6 +140,7 @@ impl Client {
     /// As [`Client::connect`], and that the server does not choose it.
     pub fn connect_speaking(
         url: &Url,
+        trust: &Trust,
         protocol: Option<&'static str>,
     ) -> Result<Client, ClientError> {
         let stream = connect_tcp(url).map_err(|source| ClientError::Connect {
@@ -137,6 +150,17 @@ impl Client {
         // A publish is one small write; it must not wait for the answer to the one before.
         stream.set_nodelay(true)?;
         stream.set_write_timeout(Some(WRITE_TIMEOUT))?;
+        let stream = if url.tls {
+            stream.set_read_timeout(Some(HANDSHAKE_TIMEOUT))?;
+            Stream::secure(stream, trust.config(false)?, &url.host).map_err(|source| {
+                ClientError::Tls {
+                    authority: url.authority(),
+                    source,
+                }
+            })?
+        } else {
+            Stream::Plain(stream)
+        };
         let mut client = Client {
             stream,
             reader: Reader::default(),
@@ -263,7 +287,7 @@ impl Client {
                 Some(Duration::ZERO) => return Ok(false),
                 timeout => timeout,
             };
-        self.stream.set_read_timeout(timeout)?;
+        self.stream.socket().set_read_timeout(timeout)?;
         match self.stream.read(&mut self.input[self.end..]) {
             Ok(0) => Err(io::Error::new(io::ErrorKind::UnexpectedEof, "the server hung up").into()),
             Ok(bytes) => {
@@ -334,6 +358,7 @@ mod tests {
     fn serve_once(status: u16, frames: Vec<u8>) -> (Url, JoinHandle<Vec<u8>>) {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let url = Url {
+            tls: false,
             host: "127.0.0.1".into(),
             port: listener.local_addr().unwrap().port(),
             target: "/ws".into(),
@@ -387,7 +412,7 @@ mod tests {
             101,
             frames(&[(Opcode::Text, b"one"), (Opcode::Binary, b"two")]),
         );
-        let mut client = Client::connect(&url).unwrap();
+        let mut client = Client::connect(&url, &Trust::System).unwrap();
         assert_eq!(client.receive(None).unwrap(), Received::Text("one".into()));
         assert_eq!(
             client.receive(None).unwrap(),
@@ -409,7 +434,7 @@ mod tests {
             101,
             frames(&[(Opcode::Ping, b"hi"), (Opcode::Close, &close)]),
         );
-        let mut client = Client::connect(&url).unwrap();
+        let mut client = Client::connect(&url, &Trust::System).unwrap();
         let error = client.receive(None).unwrap_err();
         assert_eq!(
             error.to_string(),
@@ -436,7 +461,7 @@ mod tests {
     #[test]
     fn a_server_that_opens_no_websocket_is_told_with_its_status() {
         let (url, server) = serve_once(404, Vec::new());
-        let error = told_whole(Client::connect(&url).unwrap_err());
+        let error = told_whole(Client::connect(&url, &Trust::System).unwrap_err());
         assert!(
             error.ends_with("opened no WebSocket at /ws: the server answered 404"),
             "{error}"
@@ -452,11 +477,12 @@ mod tests {
             .unwrap()
             .port();
         let url = Url {
+            tls: false,
             host: "127.0.0.1".into(),
             port,
             target: "/ws".into(),
         };
-        let error = told_whole(Client::connect(&url).unwrap_err());
+        let error = told_whole(Client::connect(&url, &Trust::System).unwrap_err());
         assert!(
             error.starts_with(&format!("cannot connect to 127.0.0.1:{port}: ")),
             "{error}"
@@ -466,8 +492,12 @@ mod tests {
     #[test]
     fn a_server_that_hangs_up_is_an_error() {
         let (url, server) = serve_once(101, Vec::new());
-        let mut client = Client::connect(&url).unwrap();
-        client.stream.shutdown(std::net::Shutdown::Write).unwrap();
+        let mut client = Client::connect(&url, &Trust::System).unwrap();
+        client
+            .stream
+            .socket()
+            .shutdown(std::net::Shutdown::Write)
+            .unwrap();
         let error = told_whole(client.receive(None).unwrap_err());
         assert_eq!(error, "the connection broke: the server hung up");
         server.join().unwrap();

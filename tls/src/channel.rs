@@ -165,7 +165,7 @@ impl<R: Role> Channel<R> {
     /// Bytes of incomplete records that are kept.
     #[must_use]
     pub fn kept_bytes(&self) -> usize {
-        self.kept.capacity()
+        self.kept.len()
     }
 
     /// Puts what is kept at the front of `buffer`; what is read from the socket goes behind the so many bytes that are returned. All

@@ -5,11 +5,13 @@
 //! whose end has not come yet is kept. [`ServerFiles`] are certificates and keys, from which a [`ServerConfig`] is made; [`Trust`] is
 //! whom a client believes. Versions 1.2 and 1.3, no early data, no renegotiation.
 
+mod blocking;
 mod certificate;
 mod channel;
 mod client;
 mod server;
 
+pub use blocking::Stream;
 pub use certificate::peer_name;
 pub use channel::{Channel, ClientChannel, Fault, RECORD_BYTES_MAX, Received, Role, ServerChannel};
 pub use client::{Trust, TrustError};

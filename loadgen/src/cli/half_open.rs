@@ -1,6 +1,6 @@
 //! Arguments of `half-open`.
 
-use super::{SourceAddresses, parse_duration, parse_rate};
+use super::{SourceAddresses, TlsArgs, parse_duration, parse_rate};
 use clap::ValueEnum;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -23,6 +23,10 @@ pub struct HalfOpenArgs {
     /// Address of the server
     #[arg(long, value_name = "URL", default_value = "ws://127.0.0.1:9001/ws")]
     pub url: String,
+
+    /// How `wss://` is spoken.
+    #[command(flatten)]
+    pub tls: TlsArgs,
 
     /// Connections
     #[arg(long, value_name = "N", default_value_t = 10_000, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]

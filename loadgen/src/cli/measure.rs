@@ -1,6 +1,6 @@
 //! Arguments of `measure` and of `floor`.
 
-use super::{parse_duration, parse_rate};
+use super::{TlsArgs, parse_duration, parse_rate};
 use clap::ValueEnum;
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -34,6 +34,10 @@ pub struct MeasureArgs {
     /// Address of the server
     #[arg(long, value_name = "URL", default_value = "ws://127.0.0.1:9001/ws")]
     pub url: String,
+
+    /// How `wss://` is spoken.
+    #[command(flatten)]
+    pub tls: TlsArgs,
 
     /// What the server speaks
     #[arg(long, value_name = "WHICH", default_value = "fanfare")]

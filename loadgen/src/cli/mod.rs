@@ -5,12 +5,14 @@ mod half_open;
 mod measure;
 mod readers;
 mod scenario;
+mod tls;
 
 pub use amount::{parse_duration, parse_rate};
 pub use half_open::{HalfOpenArgs, HalfOpenStyle};
 pub use measure::{FloorArgs, MeasureArgs, ProtocolName};
 pub use readers::{ModeName, OnSlowName, ReaderArgs};
 pub use scenario::{ChartArgs, ScenarioArgs};
+pub use tls::TlsArgs;
 
 use clap::{Parser, Subcommand, ValueEnum};
 use std::path::PathBuf;
@@ -71,6 +73,9 @@ Examples:
   # the same over plain HTTP: a stream of events each, or a long poll each
   fanfare-loadgen run --protocol fanfare-sse
   fanfare-loadgen run --protocol fanfare-poll
+
+  # over TLS, every handshake a full one
+  fanfare-loadgen run --url wss://localhost:9443/ws --ca .certs/ca.pem --tls-resume false
 
   # listen to feeds that somebody else publishes
   fanfare-loadgen run --connections 500 --topic AAPL --topic MSFT --subscriptions 2
@@ -217,6 +222,10 @@ pub struct RunArgs {
     /// A publishing schedule that is later than this at its 99th percentile makes the run invalid
     #[arg(long, value_name = "TIME", default_value = "10ms", value_parser = parse_duration)]
     pub slip_limit: Duration,
+
+    /// How `wss://` is spoken.
+    #[command(flatten)]
+    pub tls: TlsArgs,
 
     /// How clients subscribe and read.
     #[command(flatten)]

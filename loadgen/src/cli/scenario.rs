@@ -1,6 +1,6 @@
 //! Arguments of `scenario` and of `chart`.
 
-use super::{SourceAddresses, parse_duration, parse_rate};
+use super::{SourceAddresses, TlsArgs, parse_duration, parse_rate};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -37,6 +37,10 @@ pub struct ScenarioArgs {
     /// Subscriber connections
     #[arg(long, value_name = "N", default_value_t = 10_000, value_parser = clap::value_parser!(u32).range(1..=16_000_000))]
     pub connections: u32,
+
+    /// How `wss://` is spoken.
+    #[command(flatten)]
+    pub tls: TlsArgs,
 
     /// The phases (see below)
     #[arg(long, value_name = "FILE")]

@@ -91,7 +91,8 @@ impl Plan {
         }
         // One thread is enough for what hardly ever does anything.
         let one = Host { cores: 1, ..*host };
-        let target = Target::resolve(&args.url).context("--url")?;
+        let config = args.tls.config(std::iter::once(&args.url))?;
+        let target = Target::resolve(&args.url, config.as_ref()).context("--url")?;
         let destinations = [target.address];
         Ok(Plan {
             sources: fit::sources(
@@ -130,7 +131,7 @@ mod tests {
 
     #[test]
     fn what_is_said_is_the_beginning_of_a_request_and_no_more() {
-        let target = Target::resolve("ws://127.0.0.1:9001/ws").unwrap();
+        let target = Target::resolve("ws://127.0.0.1:9001/ws", None).unwrap();
         let limits = HeadLimits {
             head_bytes_max: 16 << 10,
             line_bytes_max: 8 << 10,

@@ -117,7 +117,7 @@ mod tests {
     use fanfare_wire::sse::positions;
 
     fn target() -> Target {
-        Target::resolve("ws://127.0.0.1:9001/ws").unwrap()
+        Target::resolve("ws://127.0.0.1:9001/ws", None).unwrap()
     }
 
     #[test]

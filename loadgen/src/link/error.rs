@@ -19,6 +19,9 @@ pub enum LinkError {
     /// The server did not answer the handshake with a WebSocket.
     #[error(transparent)]
     Refused(#[from] ResponseError),
+    /// TLS failed, or the server is not believed.
+    #[error("TLS: {0}")]
+    Tls(#[from] fanfare_tls::Fault),
     /// What came over plain HTTP is not what was asked for.
     #[error("{0}")]
     Http(HttpError),
@@ -50,6 +53,7 @@ impl LinkError {
     pub fn label(&self) -> Cow<'static, str> {
         match self {
             LinkError::Io(error) => io_label(error),
+            LinkError::Tls(fault) => format!("TLS: {fault}").into(),
             LinkError::Refused(ResponseError::Status { status }) => format!("http {status}").into(),
             LinkError::Refused(error) => format!("bad answer: {error}").into(),
             LinkError::Http(error) => format!("bad answer: {error}").into(),

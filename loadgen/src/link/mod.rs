@@ -9,6 +9,7 @@
 
 mod error;
 mod plain;
+mod secure;
 
 pub use error::{LinkError, NO_PORT};
 
@@ -22,6 +23,7 @@ use fanfare_wire::handshake::{self, ResponseError};
 use fanfare_wire::reader::{Item, Limits, Reader, Role};
 use mio::net::TcpStream;
 use mio::{Interest, Registry, Token};
+use secure::Secure;
 use std::io::{self, ErrorKind, Read as _, Write as _};
 use std::net::IpAddr;
 use std::time::Duration;
@@ -77,6 +79,8 @@ pub enum Message<'a> {
 /// What an idle link does not need.
 #[derive(Debug, Default)]
 struct Cold {
+    /// With TLS, for as long as the link lives.
+    tls: Option<Box<Secure>>,
     reader: Reader,
     events: EventReader,
     answers: AnswerReader,
@@ -124,6 +128,7 @@ impl Link {
     ) -> io::Result<Link> {
         let stream = stream(target, source, receive_buffer)?;
         let mut cold = Box::<Cold>::default();
+        cold.tls = target.tls.as_ref().map(Secure::new).transpose()?;
         cold.key = handshake::new_key(fastrand::u128(..).to_ne_bytes());
         cold.protocol = protocol;
         handshake::put_upgrade_request(
@@ -162,6 +167,7 @@ impl Link {
             is_closing: false,
             is_answered: false,
             cold: Some(Box::new(Cold {
+                tls: target.tls.as_ref().map(Secure::new).transpose()?,
                 out: request,
                 ..Cold::default()
             })),
@@ -182,11 +188,19 @@ impl Link {
         self.is_open
     }
 
+    /// With TLS, once it is known: whether the session was resumed.
+    pub fn is_resumed(&self) -> Option<bool> {
+        let tls = self.cold.as_ref()?.tls.as_ref()?;
+        tls.is_resumed()
+    }
+
     /// Bytes that wait for the socket.
     pub fn unsent_bytes(&self) -> usize {
-        self.cold
-            .as_ref()
-            .map_or(0, |cold| cold.out.len() - cold.sent)
+        let unsent = |cold: &Cold| {
+            let sealed = cold.tls.as_ref().map_or(0, |tls| tls.unsent_bytes());
+            sealed + cold.out.len() - cold.sent
+        };
+        self.cold.as_deref().map_or(0, unsent)
     }
 
     /// Appends a masked frame to what waits; [`Link::flush`] sends it.
@@ -235,6 +249,9 @@ impl Link {
         let Some(cold) = &mut self.cold else {
             return Ok(true);
         };
+        if let Some(tls) = &mut cold.tls {
+            return tls.flush(&mut self.stream, &mut cold.out);
+        }
         while cold.sent < cold.out.len() {
             match self.stream.write(&cold.out[cold.sent..]) {
                 Ok(bytes) => cold.sent += bytes,
@@ -259,9 +276,17 @@ impl Link {
                 && cold.answers.is_idle()
                 && cold.out.is_empty()
         };
-        if self.is_open && self.cold.as_deref().is_some_and(idle) {
-            self.cold = None;
+        if !self.is_open || !self.cold.as_deref().is_some_and(idle) {
+            return;
         }
+        let tls = self.cold.as_mut().and_then(|cold| cold.tls.take());
+        self.cold = tls.map(|mut tls| {
+            tls.relax();
+            Box::new(Cold {
+                tls: Some(tls),
+                ..Cold::default()
+            })
+        });
     }
 
     /// Reads through `buffer` and hands every message to `hear`, with the monotonic time of its
@@ -289,6 +314,9 @@ impl Link {
         to_the_end: bool,
         mut hear: impl FnMut(Message<'_>, u64),
     ) -> Read {
+        if self.cold.as_ref().is_some_and(|cold| cold.tls.is_some()) {
+            return self.read_sealed(times, buffer, to_the_end, hear);
+        }
         let mut read = Read {
             more: true,
             ..Read::default()

@@ -91,7 +91,8 @@ impl Plan {
             }
             other => other.into(),
         })?;
-        let target = Target::resolve(&args.url).context("--url")?;
+        let config = args.tls.config(std::iter::once(&args.url))?;
+        let target = Target::resolve(&args.url, config.as_ref()).context("--url")?;
         let sources = fit::sources(
             host,
             args.connections,

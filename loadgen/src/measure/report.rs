@@ -9,7 +9,7 @@ use super::window::{Held, Window};
 use crate::counts::Counts;
 use crate::latency::Quantiles;
 use crate::report::human::{bytes, count, time};
-use crate::report::{Verdict, write_json};
+use crate::report::{Handshakes, Verdict, write_json};
 use anyhow::Context as _;
 use serde::Serialize;
 use std::fmt::{self, Display, Formatter};
@@ -85,6 +85,9 @@ pub struct Join {
     pub joined: u64,
     /// The same a second.
     pub joined_per_s: f64,
+    /// Handshakes of TLS, over the whole run.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tls: Option<Handshakes>,
     /// CPU of the server for each.
     pub server_cpu_us_each: Option<f64>,
     /// CPU of the server, in cores.
@@ -134,6 +137,7 @@ impl Report {
             join: Join {
                 joined,
                 joined_per_s: joined as f64 / findings.join.length_s,
+                tls: Handshakes::of(tally.tls),
                 server_cpu_us_each: join_cpu,
                 server_cores: findings.join.server.map(|server| server.cores),
                 generator_cores: findings.join.generator_cores,
@@ -279,6 +283,10 @@ impl Display for Report {
                 .server_cpu_us_each
                 .map_or("unknown".to_owned(), |us| time((us * 1000.0) as u64))
         )?;
+        if let Some(Handshakes { full, resumed }) = self.join.tls {
+            let (full, resumed) = (count(full), count(resumed));
+            writeln!(f, "TLS handshakes         {full} full, {resumed} resumed")?;
+        }
         if let Some(each) = self.memory.rss_per_connection_bytes {
             let each = bytes(each.max(0.0) as u64);
             writeln!(f, "memory a connection    {each} resident")?;

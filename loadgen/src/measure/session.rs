@@ -62,6 +62,8 @@ pub(super) struct Session<'a> {
 pub(super) struct Tally {
     /// Connections that became connected, and subscribed where they should be; each time they came.
     pub(super) joined: u64,
+    /// Handshakes of TLS: full ones, and sessions that were resumed.
+    pub(super) tls: [u64; 2],
     /// From connecting to the end of the handshake.
     pub(super) handshake: Latency,
     /// From connecting to the last ack, or to the handshake's end where there is none.
@@ -400,6 +402,9 @@ impl<'a> Session<'a> {
             return;
         };
         let now_ns = clock::monotonic_ns();
+        if let Some(resumed) = link.is_resumed() {
+            self.tally.tls[usize::from(resumed)] += 1;
+        }
         self.tally.handshake.record_between(member.since_ns, now_ns);
         if self.echo.is_none() {
             // Over plain HTTP the request was the subscribe command.

@@ -7,7 +7,7 @@ mod readers;
 pub use fit::{FitError, Host};
 pub use readers::Readers;
 
-use crate::cli::{DialectName, LatencyFrom, RunArgs};
+use crate::cli::{DialectName, LatencyFrom, RunArgs, TlsArgs};
 use crate::dialect::Dialect;
 use crate::link::Framing;
 use crate::payload::PAYLOAD_BYTES_MIN;
@@ -93,7 +93,7 @@ pub struct Plan {
 impl Plan {
     /// Checks the arguments against each other and against the host. An error is for the operator.
     pub fn new(args: RunArgs, host: &Host) -> anyhow::Result<Plan> {
-        let (targets, destinations) = targets(&args.url)?;
+        let (targets, destinations) = targets(&args.url, &args.tls)?;
         let publish_rate_per_s =
             args.publish_rate
                 .unwrap_or(if args.topic.is_empty() { 100.0 } else { 0.0 });
@@ -202,10 +202,14 @@ impl Plan {
 }
 
 /// The targets of these URLs, and their different addresses.
-pub(crate) fn targets(urls: &[String]) -> anyhow::Result<(Vec<Target>, Vec<SocketAddr>)> {
+pub(crate) fn targets(
+    urls: &[String],
+    tls: &TlsArgs,
+) -> anyhow::Result<(Vec<Target>, Vec<SocketAddr>)> {
+    let config = tls.config(urls.iter())?;
     let targets = urls
         .iter()
-        .map(|url| Target::resolve(url).context("--url"))
+        .map(|url| Target::resolve(url, config.as_ref()).context("--url"))
         .collect::<anyhow::Result<Vec<_>>>()?;
     let mut destinations: Vec<SocketAddr> = targets.iter().map(|target| target.address).collect();
     destinations.sort_unstable();
@@ -310,7 +314,7 @@ pub(crate) mod tests {
             ),
             ("--topic-prefix a..", "is no topic"),
             ("--topic px.*", "is no topic"),
-            ("--url wss://x", "does not begin with ws://"),
+            ("--url https://x", "does not begin with ws:// or wss://"),
             (
                 "--slow-percent 60 --half-open-percent 60",
                 "together are more than all connections",

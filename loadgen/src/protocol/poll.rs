@@ -131,7 +131,7 @@ mod tests {
 
     #[test]
     fn each_poll_names_where_the_last_answer_stood() {
-        let target = Target::resolve("ws://127.0.0.1:9001/ws").unwrap();
+        let target = Target::resolve("ws://127.0.0.1:9001/ws", None).unwrap();
         let asked = |poller: &Poller| {
             let mut out = Vec::new();
             poller.ask(&mut out, &target, "t0");

@@ -13,7 +13,9 @@ mod verdict;
 pub(crate) use course::resident_bytes;
 pub use course::{Course, Mark, PhaseRecord, Sample};
 pub use readers::{ClassReport, Readers, Resumed};
-pub use sections::{Connections, Deliveries, Generator, Latencies, Publishing, Subscriptions};
+pub use sections::{
+    Connections, Deliveries, Generator, Handshakes, Latencies, Publishing, Subscriptions,
+};
 pub use verdict::{Verdict, judge};
 
 use crate::cli::LatencyFrom;
@@ -134,6 +136,7 @@ impl Report {
                 unfinished: workers.unfinished,
                 disconnected: workers.figures.disconnected,
                 opened_per_s: per_s(opened, length_ms(Phase::Connect)),
+                tls: Handshakes::of(workers.tls),
                 connect_lag_max_ns: workers.connect_lag_max_ns,
                 disconnects: all_disconnects(&workers),
                 connect_errors: workers.connect_errors,

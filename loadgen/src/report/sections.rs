@@ -20,6 +20,9 @@ pub struct Connections {
     pub disconnected: u64,
     /// Opened a second, over the connect phase.
     pub opened_per_s: f64,
+    /// Handshakes of TLS.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tls: Option<Handshakes>,
     /// How far the connect schedule was behind at worst.
     pub connect_lag_max_ns: u64,
     /// Failed attempts, by kind.
@@ -28,6 +31,22 @@ pub struct Connections {
     pub disconnects: Counts,
     /// Close frames that were not answered in time.
     pub close_unanswered: u64,
+}
+
+/// Handshakes of TLS.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub struct Handshakes {
+    /// With everything that belongs to one.
+    pub full: u64,
+    /// By the ticket of an earlier one.
+    pub resumed: u64,
+}
+
+impl Handshakes {
+    /// From full and resumed ones; `None` if there were none of either.
+    pub(crate) fn of([full, resumed]: [u64; 2]) -> Option<Handshakes> {
+        (full + resumed > 0).then_some(Handshakes { full, resumed })
+    }
 }
 
 /// Subscriptions.

@@ -2,6 +2,7 @@
 
 use super::Report;
 use super::human::{bytes, count, time};
+use super::sections::Handshakes;
 use crate::counts::Counts;
 use crate::latency::Quantiles;
 use std::fmt::{self, Display, Formatter};
@@ -29,6 +30,13 @@ impl Display for Report {
                 format!("{} a second", count(connections.opened_per_s as u64)),
             ],
         )?;
+        if let Some(Handshakes { full, resumed }) = connections.tls {
+            let parts = [
+                format!("{} full", count(full)),
+                format!("{} resumed", count(resumed)),
+            ];
+            row(f, "TLS handshakes", &parts)?;
+        }
         errors(f, "failed attempts", &connections.connect_errors)?;
         errors(f, "disconnects", &connections.disconnects)?;
         row(f, "handshake", &[p(&latency.handshake, false)])?;

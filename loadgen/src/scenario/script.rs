@@ -79,7 +79,7 @@ impl Script {
                 bail!("{name:?} is no topic: {error}");
             }
         }
-        let (targets, destinations) = plan::targets(&args.url)?;
+        let (targets, destinations) = plan::targets(&args.url, &args.tls)?;
         if let Some(pid) = args.server_pid {
             std::fs::metadata(format!("/proc/{pid}/stat"))
                 .with_context(|| format!("--server-pid {pid}"))?;

@@ -44,6 +44,8 @@ pub struct WorkerReport {
     pub untimed: u64,
     /// How far the connect schedule was behind at worst.
     pub connect_lag_max_ns: u64,
+    /// Handshakes of TLS: full ones, and sessions that were resumed.
+    pub tls: [u64; 2],
     /// From `connect` to the end of the handshake.
     pub handshake: Latency,
     /// From the subscribe command to the last of its acks.
@@ -128,6 +130,9 @@ impl WorkerReport {
         self.verified += other.verified;
         self.untimed += other.untimed;
         self.connect_lag_max_ns = self.connect_lag_max_ns.max(other.connect_lag_max_ns);
+        for (sum, part) in self.tls.iter_mut().zip(other.tls) {
+            *sum += part;
+        }
         self.handshake.merge(&other.handshake);
         self.subscribe.merge(&other.subscribe);
         self.join.merge(&other.join);

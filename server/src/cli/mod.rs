@@ -13,6 +13,7 @@ mod log;
 mod publish;
 mod serve;
 mod subscribe;
+mod trust;
 
 const FAILED: u8 = 1;
 const WRONG_USE: u8 = 2;
@@ -142,7 +143,7 @@ mod tests {
             ),
             (
                 &["sub", "http://x", "A"],
-                "invalid value 'http://x' for '<URL>': a URL begins with ws://",
+                "invalid value 'http://x' for '<URL>': a URL begins with ws:// or wss://",
             ),
             (
                 &["sub", "ws://x", "a..b"],

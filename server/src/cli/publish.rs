@@ -12,6 +12,7 @@ use fanfare_wire::event::{self, Event};
 use fanfare_wire::topic;
 use serde::de::IgnoredAny;
 
+use super::trust::TrustArgs;
 use crate::client::{Client, Received, Url};
 
 const EXAMPLES: &str = "\
@@ -42,6 +43,9 @@ pub(super) struct Args {
     /// One JSON value, or '-' for one a line from standard input
     #[arg(value_name = "DATA|-", value_parser = parse_data, allow_hyphen_values = true)]
     data: Data,
+
+    #[command(flatten)]
+    trust: TrustArgs,
 }
 
 #[derive(Clone, Debug, PartialEq)]
@@ -71,7 +75,7 @@ fn check_json(text: &str) -> Result<(), String> {
 
 pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let mut publisher = Publisher {
-        client: Client::connect(&args.url)?,
+        client: Client::connect(&args.url, &args.trust.trust())?,
         topic: &args.topic,
         id: 0,
     };

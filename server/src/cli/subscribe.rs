@@ -9,6 +9,7 @@ use fanfare_wire::command::{Since, put_subscribe};
 use fanfare_wire::event::{self, Event};
 use fanfare_wire::topic;
 
+use super::trust::TrustArgs;
 use crate::client::{Client, Received, Url};
 
 const EXAMPLES: &str = "\
@@ -18,6 +19,7 @@ Examples:
   fanfare sub --count 1 --raw ws://127.0.0.1:9001/ws AAPL   the last value, then exit
   fanfare sub --bin ws://127.0.0.1:9001/ws 'px.>'     the same lines, but data come as binary records
   fanfare sub --since k3f:88100 ws://127.0.0.1:9001/ws AAPL   what was missed since, then the stream
+  fanfare sub --ca ca.pem wss://localhost:9443/ws AAPL          over TLS
 
 Exits 0 after --count updates, 1 when the connection is lost or every topic was refused.";
 
@@ -51,6 +53,9 @@ pub(super) struct Args {
     /// Resume behind this update, in every topic; not for filters
     #[arg(long, value_name = "EPOCH:SEQ", value_parser = parse_since)]
     since: Option<Since<'static>>,
+
+    #[command(flatten)]
+    trust: TrustArgs,
 }
 
 fn parse_filter(text: &str) -> Result<String, topic::TopicError> {
@@ -68,7 +73,7 @@ fn parse_since(text: &str) -> Result<Since<'static>, &'static str> {
 
 pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let protocol = args.bin.then_some("fanfare.v1.bin");
-    let mut client = Client::connect_speaking(&args.url, protocol)?;
+    let mut client = Client::connect_speaking(&args.url, &args.trust.trust(), protocol)?;
     let topics: Vec<&str> = args.topics.iter().map(String::as_str).collect();
     let mut command = Vec::new();
     put_subscribe(

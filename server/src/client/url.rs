@@ -1,17 +1,20 @@
-//! Where a client connects to: `ws://host:port/path?query`.
+//! Where a client connects to: `ws://host:port/path?query`, or `wss://` for TLS.
 
 use std::str::FromStr;
 
 const WS_PORT: u16 = 80;
+const WSS_PORT: u16 = 443;
 /// What a URL without a path means, so that the line a server prints at its start can be used as it is.
 const DEFAULT_TARGET: &str = "/ws";
 
 /// A WebSocket URL, taken apart.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Url {
+    /// Whether it is `wss://`.
+    pub tls: bool,
     /// A name or an address, an IPv6 address without its brackets.
     pub host: String,
-    /// 80 when the URL has none.
+    /// 80 when the URL has none, 443 with TLS.
     pub port: u16,
     /// Path and query.
     pub target: String,
@@ -21,11 +24,8 @@ pub struct Url {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum UrlError {
     /// No scheme, or one nobody knows here.
-    #[error("a URL begins with ws://, for example ws://127.0.0.1:9001/ws")]
+    #[error("a URL begins with ws:// or wss://, for example ws://127.0.0.1:9001/ws")]
     Scheme,
-    /// `wss://`.
-    #[error("wss:// (TLS) is not spoken here; use ws://")]
-    Tls,
     /// Nothing between the scheme and the path.
     #[error("the URL names no host")]
     Host,
@@ -41,21 +41,24 @@ impl FromStr for Url {
     type Err = UrlError;
 
     fn from_str(text: &str) -> Result<Url, UrlError> {
-        if text.starts_with("wss://") {
-            return Err(UrlError::Tls);
-        }
-        let rest = text.strip_prefix("ws://").ok_or(UrlError::Scheme)?;
+        let (scheme, rest) = text.split_once("://").ok_or(UrlError::Scheme)?;
+        let tls = match scheme {
+            "ws" => false,
+            "wss" => true,
+            _ => return Err(UrlError::Scheme),
+        };
         if !rest.bytes().all(|b| b.is_ascii_graphic() && b != b'#') {
             return Err(UrlError::Character);
         }
         let (authority, target) = rest.split_at(rest.find(['/', '?']).unwrap_or(rest.len()));
-        let (host, port) = split_port(authority)?;
+        let (host, port) = split_port(authority, default_port(tls))?;
         let target = match target {
             "" | "/" => DEFAULT_TARGET.to_owned(),
             query if query.starts_with('?') => format!("{DEFAULT_TARGET}{query}"),
             target => target.to_owned(),
         };
         Ok(Url {
+            tls,
             host: host.to_owned(),
             port,
             target,
@@ -72,7 +75,7 @@ impl Url {
         } else {
             self.host.clone()
         };
-        if self.port == WS_PORT {
+        if self.port == default_port(self.tls) {
             host
         } else {
             format!("{host}:{}", self.port)
@@ -80,7 +83,11 @@ impl Url {
     }
 }
 
-fn split_port(authority: &str) -> Result<(&str, u16), UrlError> {
+fn default_port(tls: bool) -> u16 {
+    if tls { WSS_PORT } else { WS_PORT }
+}
+
+fn split_port(authority: &str, default: u16) -> Result<(&str, u16), UrlError> {
     let (host, port) = match authority.strip_prefix('[') {
         Some(rest) => rest.split_once(']').ok_or(UrlError::Host)?,
         None => authority.split_at(authority.find(':').unwrap_or(authority.len())),
@@ -89,7 +96,7 @@ fn split_port(authority: &str) -> Result<(&str, u16), UrlError> {
         return Err(UrlError::Host);
     }
     let port = match port.strip_prefix(':') {
-        None if port.is_empty() => WS_PORT,
+        None if port.is_empty() => default,
         None => return Err(UrlError::Port),
         Some(digits) => digits
             .parse()
@@ -125,6 +132,9 @@ mod tests {
                 "[::1]:9001",
             ),
             ("ws://[::1]", "::1", 80, "/ws", "[::1]"),
+            ("wss://h", "h", 443, "/ws", "h"),
+            ("wss://h:80/raw", "h", 80, "/raw", "h:80"),
+            ("ws://h:443/", "h", 443, "/ws", "h:443"),
         ] {
             let url: Url = text.parse().unwrap();
             assert_eq!(
@@ -133,6 +143,7 @@ mod tests {
                 "{text}"
             );
             assert_eq!(url.authority(), authority);
+            assert_eq!(url.tls, text.starts_with("wss"));
         }
     }
 
@@ -141,7 +152,8 @@ mod tests {
         for (text, error) in [
             ("127.0.0.1:9001", UrlError::Scheme),
             ("http://h/", UrlError::Scheme),
-            ("wss://h/", UrlError::Tls),
+            ("https://h/", UrlError::Scheme),
+            ("wss:///", UrlError::Host),
             ("ws://", UrlError::Host),
             ("ws://:9001", UrlError::Host),
             ("ws://[::1", UrlError::Host),

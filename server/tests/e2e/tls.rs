@@ -440,3 +440,56 @@ fn hundreds_of_handshakes_at_once_all_end() {
         client.join().expect("all were served");
     }
 }
+
+#[test]
+fn sub_and_pub_speak_wss_and_say_whom_they_do_not_believe() {
+    let authority = Authority::new();
+    let server = start(&authority, &[]);
+    let port = server.tls_addresses[0].port();
+    let (named, other) = (
+        format!("wss://localhost:{port}"),
+        format!("wss://127.0.0.1:{port}"),
+    );
+    let ca = authority.ca();
+    let published = run(&["pub", "--ca", text(&ca), &named, "a", "[1]"], "");
+    assert_eq!(published.status.code(), Some(0), "{published:?}");
+    let large = format!("\"{}\"\n", "x".repeat(60_000));
+    let published = run(&["pub", "--insecure", &other, "a", "-"], &large);
+    assert_eq!(published.status.code(), Some(0), "{published:?}");
+    let heard = run(
+        &[
+            "sub",
+            "--ca",
+            text(&ca),
+            "--raw",
+            "--count",
+            "1",
+            &named,
+            "a",
+        ],
+        "",
+    );
+    assert_eq!(
+        (heard.status.code(), heard.stdout),
+        (Some(0), large.into_bytes())
+    );
+    for (flags, url, part) in [
+        (&["--ca", text(&ca)][..], &other, "not valid for name"),
+        (&[], &named, "invalid peer certificate"),
+        (
+            &["--ca", "/nowhere.pem"],
+            &named,
+            "cannot read /nowhere.pem",
+        ),
+        (
+            &[],
+            &format!("wss://{}", server.addresses[0]),
+            "cannot connect to 127.0.0.1:",
+        ),
+    ] {
+        let refused = run(&[&["sub"], flags, &[url, "a"]].concat(), "");
+        let told = String::from_utf8_lossy(&refused.stderr);
+        assert_eq!(refused.status.code(), Some(1), "{told}");
+        assert!(told.contains(part) && told.lines().count() == 1, "{told}");
+    }
+}

@@ -66,6 +66,9 @@ impl Fleet {
         let member = &mut self.members[slot as usize];
         debug_assert_eq!(member.stage, Stage::Connecting);
         member.stage = Stage::Open;
+        if let Some(resumed) = member.link.as_ref().and_then(Link::is_resumed) {
+            self.report.tls[usize::from(resumed)] += 1;
+        }
         self.report
             .handshake
             .record_between(member.since_ns, clock::monotonic_ns());
