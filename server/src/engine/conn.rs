@@ -256,9 +256,10 @@ impl Conn {
         }
     }
 
-    /// Whether a part of an HTTP answer is still to be written.
+    /// Whether its socket has stopped in the middle of an HTTP answer.
     pub(super) fn is_sending_http(&self) -> bool {
-        matches!(self.door, Door::Http | Door::Events | Door::MixedEvents)
+        self.has(flag::BLOCKED)
+            && matches!(self.door, Door::Http | Door::Events | Door::MixedEvents)
             && !self.outbox.is_empty()
     }
 

@@ -383,10 +383,11 @@ impl Engine {
         !self.jam.deliveries
     }
 
-    /// Whether mail that was brought is still to be worked through.
+    /// Whether mail that was brought is still to be worked through, or requests that were kept.
     #[must_use]
     pub fn has_backlog(&self) -> bool {
-        !self.inbox.deliveries.is_empty()
+        !self.answered.is_empty()
+            || !self.inbox.deliveries.is_empty()
             || (self.takes_requests() && !self.inbox.requests.is_empty())
     }
 

@@ -100,10 +100,8 @@ impl Engine {
                     self.on_once_flushed(id.index);
                 }
             }
-            Stage::Head => {
-                conn.flags &= !flag::BLOCKED;
-                self.answered.push(id);
-            }
+            // What was kept until the answers before it were written has its turn.
+            Stage::Head if conn.partial.is_some() || conn.has(flag::EOF) => self.answered.push(id),
             Stage::Parting => self.end_socket(id.index),
             Stage::Failing if conn.has(flag::EOF) => self.end_socket(id.index),
             Stage::Failing => {

@@ -138,14 +138,14 @@ impl Engine {
         self.set_door(index, door);
         let conn = &mut self.outlet.conns[index as usize];
         let retry_ms = 1000 + conn.generation.wrapping_mul(0x9E37_79B9) % 4000;
-        self.frame
-            .extend_from_slice(format!("retry: {retry_ms}\n\n").as_bytes());
+        if !conn.has(flag::HEAD) {
+            let retry = format!("retry: {retry_ms}\n\n");
+            self.frame.extend_from_slice(retry.as_bytes());
+        }
         conn.stage = Stage::Open;
         conn.flags &= !flag::KEEP;
         conn.last_seen = self.now.ms();
-        if !conn.has(flag::HEAD) {
-            self.outlet.push_own(index, &self.frame);
-        }
+        self.outlet.push_own(index, &self.frame);
         self.due.set(index, self.now, 0);
     }
 
