@@ -4,6 +4,7 @@
 //! a simulation can drive them as the reactor does.
 
 pub mod certificates;
+pub mod auth;
 pub mod cli;
 pub mod client;
 pub mod clock;
