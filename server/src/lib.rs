@@ -3,8 +3,9 @@
 //! Imports run one way: `cli → server → reactor → engine → hub → wire`. Engine and hub know no socket and no clock, so
 //! a simulation can drive them as the reactor does.
 
-pub mod certificates;
+pub mod addresses;
 pub mod auth;
+pub mod certificates;
 pub mod cli;
 pub mod client;
 pub mod clock;
@@ -16,6 +17,7 @@ pub mod hub;
 pub mod ledger;
 pub mod mesh;
 pub mod metrics;
+pub mod origins;
 pub mod pages;
 pub mod reactor;
 pub mod server;

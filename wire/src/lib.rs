@@ -17,6 +17,7 @@
 //! | [`event`] | what the server says into JSON text, and back for clients |
 //! | [`binary`] | the same of data, skips and gaps as binary records, and back |
 //! | [`sse`] | the same text as Server-Sent Events, and the positions in their ids |
+//! | [`proxy`] | the header by which a proxy says whose a connection is |
 //! | [`topic`], [`code`] | names of topics and filters; the protocol's error codes |
 
 #![forbid(unsafe_code)]
@@ -33,6 +34,7 @@ pub mod handshake;
 mod json;
 pub mod mask;
 mod message;
+pub mod proxy;
 pub mod reader;
 pub mod sse;
 pub mod topic;
