@@ -14,6 +14,8 @@ use mio::{Poll, Waker};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
+use crate::addresses::Table;
+use crate::auth::Keyring;
 use crate::certificates::Certificates;
 use crate::clock::Clock;
 use crate::config::Config;
@@ -69,9 +71,17 @@ pub fn run(config: &Config) -> anyhow::Result<ExitCode> {
         close_timeout_ms: config.settings.close_timeout_ms,
         certificates: certificates.clone(),
     };
+    let keys = keys(config)?;
+    let addresses =
+        (!config.address_limits.is_off()).then(|| Arc::new(Table::new(config.address_limits)));
     let pages = Pages::open(config.site.as_deref())?;
-    heed_signals(&mesh, certificates.clone())?;
-    let shards = start_shards(config, &mesh, &charter, &plan, &pages.site, polls)?;
+    heed_signals(&mesh, certificates.clone(), keys.clone())?;
+    let shared = Shared {
+        site: pages.site.clone(),
+        keys,
+        addresses,
+    };
+    let shards = start_shards(config, &mesh, &charter, &plan, &shared, polls)?;
     announce(&listen)?;
     let feeds = start_feeds(config, &mesh, &charter)?;
     let total = join(shards)?;
@@ -166,12 +176,25 @@ fn charter(config: &Config, shards: u16) -> Charter {
     }
 }
 
-/// The first signal to end stops the server in order, the second at once. With certificates, SIGHUP reads them anew; without,
-/// it ends the process as it always did.
-fn heed_signals(mesh: &Arc<Mesh>, certificates: Option<Arc<Certificates>>) -> anyhow::Result<()> {
+/// The keys of clients, where there are any.
+fn keys(config: &Config) -> anyhow::Result<Option<Arc<Keyring>>> {
+    if config.keys.is_empty() {
+        return Ok(None);
+    }
+    Ok(Some(Arc::new(Keyring::open(config.keys.clone())?)))
+}
+
+/// The first signal to end stops the server in order, the second at once. With certificates or keys, SIGHUP reads them anew;
+/// without, it ends the process as it always did.
+fn heed_signals(
+    mesh: &Arc<Mesh>,
+    certificates: Option<Arc<Certificates>>,
+    keys: Option<Arc<Keyring>>,
+) -> anyhow::Result<()> {
+    let has_files = certificates.is_some() || keys.is_some();
     let heeded = [SIGTERM, SIGINT]
         .into_iter()
-        .chain(certificates.as_ref().map(|_| SIGHUP));
+        .chain(has_files.then_some(SIGHUP));
     let mut signals = Signals::new(heeded).context("cannot catch signals")?;
     let mesh = mesh.clone();
     thread::Builder::new()
@@ -179,8 +202,13 @@ fn heed_signals(mesh: &Arc<Mesh>, certificates: Option<Arc<Certificates>>) -> an
         .spawn(move || {
             let mut stopping = false;
             for signal in signals.forever() {
-                if let (SIGHUP, Some(certificates)) = (signal, &certificates) {
-                    certificates.reload();
+                if signal == SIGHUP {
+                    if let Some(certificates) = &certificates {
+                        certificates.reload();
+                    }
+                    if let Some(keys) = &keys {
+                        reload_keys(keys);
+                    }
                     continue;
                 }
                 if std::mem::replace(&mut stopping, true) {
@@ -194,6 +222,21 @@ fn heed_signals(mesh: &Arc<Mesh>, certificates: Option<Arc<Certificates>>) -> an
     Ok(())
 }
 
+fn reload_keys(keys: &Keyring) {
+    match keys.reload() {
+        Ok(()) => tracing::info!("the keys were read again"),
+        Err(error) => tracing::error!("the keys stay as they were: {error}"),
+    }
+}
+
+/// What all shards share.
+#[derive(Clone)]
+struct Shared {
+    site: Arc<Site>,
+    keys: Option<Arc<Keyring>>,
+    addresses: Option<Arc<Table>>,
+}
+
 type Shard = JoinHandle<std::io::Result<Counters>>;
 
 fn start_shards(
@@ -201,7 +244,7 @@ fn start_shards(
     mesh: &Arc<Mesh>,
     charter: &Charter,
     plan: &Plan,
-    site: &Arc<Site>,
+    shared: &Shared,
     polls: Vec<Poll>,
 ) -> anyhow::Result<Vec<Shard>> {
     let settings = Arc::new(config.settings.clone());
@@ -213,13 +256,16 @@ fn start_shards(
         let me = ShardId(number as u16);
         let (mesh, live, ready, plan) = (mesh.clone(), live.clone(), ready.clone(), plan.clone());
         let mesh_to_stop = mesh.clone();
-        let (charter, settings, site) = (charter.clone(), settings.clone(), site.clone());
+        let (charter, settings, shared) = (charter.clone(), settings.clone(), shared.clone());
         let shard = thread::Builder::new()
             .name(format!("shard-{number}"))
             .spawn(move || {
                 let started = sys::unshare_files().and_then(|()| {
                     let engine = Engine::new(me, charter, settings, plan.reserved_connections());
-                    let engine = engine.with_site(site);
+                    let engine = engine
+                        .with_site(shared.site)
+                        .with_keys(shared.keys)
+                        .with_addresses(shared.addresses);
                     Reactor::new(me, poll, engine, mesh, clock, plan, live)
                 });
                 match started {
@@ -331,6 +377,7 @@ fn report(total: &Counters) {
         slow_entered = total.slow_entered,
         slow_left = total.slow_left,
         rate_limited = total.rate_limited,
+        refused_tokens = total.refused_tokens,
         bytes_in = total.bytes_in,
         bytes_out = total.bytes_out,
         disconnects = reasons.join(", "),

@@ -8,13 +8,18 @@ use std::path::{Path, PathBuf};
 const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("main", &["cli"]),
     ("lib", &[]),
-    ("cli", &["client", "config", "feed", "server"]),
+    ("cli", &["auth", "client", "config", "feed", "server"]),
     ("client", &[]),
     ("certificates", &[]),
-    ("config", &["engine", "feed"]),
+    (
+        "config",
+        &["addresses", "auth", "engine", "feed", "origins"],
+    ),
     (
         "server",
         &[
+            "addresses",
+            "auth",
             "certificates",
             "clock",
             "config",
@@ -33,6 +38,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     (
         "reactor",
         &[
+            "addresses",
             "certificates",
             "clock",
             "engine",
@@ -43,7 +49,22 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
         ],
     ),
     ("feeder", &["feed", "hub", "mesh"]),
-    ("engine", &["clock", "hub", "ledger", "metrics", "site"]),
+    (
+        "engine",
+        &[
+            "addresses",
+            "auth",
+            "clock",
+            "hub",
+            "ledger",
+            "metrics",
+            "origins",
+            "site",
+        ],
+    ),
+    ("addresses", &[]),
+    ("auth", &[]),
+    ("origins", &[]),
     ("pages", &["site"]),
     ("site", &[]),
     ("mesh", &["hub"]),

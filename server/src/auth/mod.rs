@@ -9,6 +9,7 @@ mod jwt;
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 
 use fanfare_wire::topic;
@@ -130,6 +131,8 @@ struct Keys {
 pub struct Keyring {
     files: KeyFiles,
     keys: RwLock<Arc<Keys>>,
+    /// How often the keys were read again.
+    version: AtomicU64,
 }
 
 impl Keyring {
@@ -139,7 +142,11 @@ impl Keyring {
     /// See [`KeyError`].
     pub fn open(files: KeyFiles) -> Result<Keyring, KeyError> {
         let keys = RwLock::new(Arc::new(read(&files)?));
-        Ok(Keyring { files, keys })
+        Ok(Keyring {
+            files,
+            keys,
+            version: AtomicU64::new(0),
+        })
     }
 
     /// Reads them again. Who was let in before stays in until its credential ends.
@@ -149,7 +156,14 @@ impl Keyring {
     pub fn reload(&self) -> Result<(), KeyError> {
         let keys = Arc::new(read(&self.files)?);
         *self.keys.write().unwrap_or_else(PoisonError::into_inner) = keys;
+        self.version.fetch_add(1, Ordering::Release);
         Ok(())
+    }
+
+    /// Changes whenever the keys may have: what was found good with another may not be any more.
+    #[must_use]
+    pub fn version(&self) -> u64 {
+        self.version.load(Ordering::Acquire)
     }
 
     /// Checks a token or an API key at `now_s` seconds since 1970.

@@ -9,6 +9,7 @@ use std::process::ExitCode;
 use clap::error::ErrorKind;
 use clap::{Parser, Subcommand};
 
+mod hash_key;
 mod log;
 mod publish;
 mod serve;
@@ -39,6 +40,7 @@ enum Command {
     Serve(Box<serve::Args>),
     Sub(subscribe::Args),
     Pub(publish::Args),
+    HashKey(hash_key::Args),
 }
 
 /// Does what the command line asks for.
@@ -52,6 +54,7 @@ pub fn run() -> ExitCode {
         Command::Serve(args) => return serve::run(&args),
         Command::Sub(args) => subscribe::run(&args),
         Command::Pub(args) => publish::run(&args),
+        Command::HashKey(args) => hash_key::run(&args),
     };
     done.unwrap_or_else(|error| fail(FAILED, format!("{error:#}")))
 }

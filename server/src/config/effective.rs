@@ -3,7 +3,7 @@
 use std::num::NonZeroUsize;
 
 use super::feeds::BUILT_IN;
-use super::{Bytes, Config, Millis, Options, Shards, history};
+use super::{Anonymous, Bytes, Config, Millis, Options, Shards, history};
 
 impl Config {
     /// The options that give this configuration, nothing left out.
@@ -11,6 +11,7 @@ impl Config {
     pub fn to_options(&self, routes: &[String]) -> Options {
         let settings = &self.settings;
         let pairs = self.tls.as_ref().map_or(&[][..], |files| &files.pairs);
+        let keys = &self.keys;
         let replay = self.replay.as_ref();
         let sim = self.sim.as_ref();
         Options {
@@ -31,6 +32,24 @@ impl Config {
             notsent_lowat: Some(Bytes(self.notsent_lowat.into())),
             user_timeout: Some(Millis(self.user_timeout_ms)),
             route: routes.to_vec(),
+            jwt_key: keys.jwt_keys.clone(),
+            jwks: keys.jwks.clone(),
+            jwt_audience: keys.audience.as_deref().map(Into::into),
+            jwt_issuer: keys.issuer.as_deref().map(Into::into),
+            api_keys: keys.api_keys.clone(),
+            auth_cookie: settings.auth_cookie.as_deref().map(Into::into),
+            // Without keys it would be refused, because it does nothing.
+            auth_timeout: (!keys.is_empty()).then_some(Millis(settings.auth_timeout_ms)),
+            allow_anonymous: Some(Anonymous::of(&settings.anonymous)),
+            room_user: settings.room_user.as_deref().map(Into::into),
+            allow_origin: settings.origins.written(),
+            allow_missing_origin: Some(settings.origins.allow_missing),
+            max_connections_per_address: Some(self.address_limits.connections),
+            max_handshakes_per_address: Some(self.address_limits.handshakes_per_s),
+            trusted_proxy: (settings.trusted_proxies.iter())
+                .map(ToString::to_string)
+                .collect(),
+            proxy_protocol: Some(settings.proxy_protocol),
             echo: Some(settings.echo),
             site: self.site.clone(),
             replay: replay.map(|replay| {
@@ -101,6 +120,15 @@ mod tests {
             "--send-buffer=9k",
             "--route=/a=/raw",
             "--static=/srv/www",
+            "--jwt-key=k.pem",
+            "--jwks=k.json",
+            "--jwt-audience=a",
+            "--jwt-issuer=i",
+            "--api-keys=keys",
+            "--auth-cookie=c",
+            "--room-user=user",
+            "--allow-origin=https://*.example.com",
+            "--trusted-proxy=10.0.0.0/8",
             "--history=px.>,count=9,age=5m",
             "--shards=2",
             "--admin-listen=127.0.0.1:9100",

@@ -5,7 +5,7 @@ use std::ops::RangeInclusive;
 
 use anyhow::{Context as _, ensure};
 
-use super::{Bytes, Config, Millis, Options, STATS_INTERVAL_MS, feeds, history, tls};
+use super::{Bytes, Config, Millis, Options, STATS_INTERVAL_MS, feeds, history, identity, tls};
 use crate::engine::{KeyWindow, Route, Settings, Target};
 
 const SHARDS_MAX: usize = 1024;
@@ -19,7 +19,7 @@ impl Config {
     pub fn from_options(options: &Options) -> anyhow::Result<Config> {
         let default = Config::default();
         let notsent_lowat = given_or(options.notsent_lowat, default.notsent_lowat.into());
-        let config = Config {
+        let mut config = Config {
             // Who asks for TLS alone gets no plain listener beside it.
             listen: if options.listen.is_empty() && options.tls_listen.is_empty() {
                 default.listen
@@ -39,11 +39,14 @@ impl Config {
             user_timeout_ms: (options.user_timeout)
                 .map_or(default.user_timeout_ms, |millis| millis.0),
             site: options.site.clone(),
+            keys: identity::keys(options)?,
+            address_limits: identity::limits(options),
             log: options.log_format.unwrap_or_default(),
             log_level: options.log_level.unwrap_or_default(),
             replay: feeds::replay(options)?,
             sim: feeds::sim(options)?,
         };
+        identity::settle(options, &mut config)?;
         check_network(&config)?;
         check_timeouts(&config.settings)?;
         check_user_timeout(&config)?;
@@ -64,7 +67,14 @@ fn settings(options: &Options) -> anyhow::Result<Settings> {
     let echo = options.echo.unwrap_or(default.echo);
     Ok(Settings {
         routes: routes(&options.route, echo)?,
+        // Filled in by `identity::settle`, which knows where the server listens.
         anonymous: default.anonymous,
+        origins: default.origins,
+        auth_cookie: default.auth_cookie,
+        auth_timeout_ms: default.auth_timeout_ms,
+        room_user: default.room_user,
+        trusted_proxies: default.trusted_proxies,
+        proxy_protocol: default.proxy_protocol,
         echo,
         // 125 bytes is what every control frame may have.
         frame_bytes_max: size("max-frame-bytes", frame_bytes, 125..=1 << 30)?,
@@ -295,6 +305,7 @@ mod tests {
     fn flags_reach_the_configuration() {
         let config = lower(&[
             "--listen=0.0.0.0:80",
+            "--allow-anonymous=all",
             "--listen=[::1]:0",
             "--shards=3",
             "--max-frame-bytes=1m",

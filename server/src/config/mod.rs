@@ -10,6 +10,8 @@ use std::path::{Path, PathBuf};
 
 use fanfare_tls::ServerFiles;
 
+use crate::addresses::Limits;
+use crate::auth::KeyFiles;
 use crate::engine::Settings;
 use crate::feed;
 
@@ -17,12 +19,14 @@ mod effective;
 mod feeds;
 mod file;
 mod history;
+mod identity;
 mod lower;
 mod options;
 mod quantity;
 mod tls;
 
 pub use history::{History, HistoryError};
+pub use identity::Anonymous;
 pub use options::{LogFormat, LogLevel, Options};
 pub use quantity::{Bytes, Millis, QuantityError, Shards};
 
@@ -59,6 +63,10 @@ pub struct Config {
     pub notsent_lowat: u32,
     /// Milliseconds after which output that is not acknowledged ends a connection; 0 = the kernel's choice.
     pub user_timeout_ms: u32,
+    /// Where the keys of clients come from.
+    pub keys: KeyFiles,
+    /// How much one address may have.
+    pub address_limits: Limits,
     /// How log lines look.
     pub log: LogFormat,
     /// What is logged.
@@ -88,6 +96,8 @@ impl Default for Config {
             send_buffer: None,
             notsent_lowat: 16_384,
             user_timeout_ms: 60_000,
+            keys: KeyFiles::default(),
+            address_limits: Limits::default(),
             log: LogFormat::default(),
             log_level: LogLevel::default(),
             replay: None,

@@ -11,6 +11,7 @@ use clap::{Args, ValueEnum};
 use serde::{Deserialize, Deserializer, Serialize};
 
 use super::history::History;
+use super::identity::Anonymous;
 use super::quantity::{Bytes, Millis, Shards};
 
 /// Every flag of `fanfare serve` that is also a key, in the order of the help.
@@ -111,6 +112,81 @@ pub struct Options {
     #[arg(long = "static", value_name = "DIR", help_heading = "Endpoints")]
     #[serde(rename = "static")]
     pub site: Option<PathBuf>,
+
+    /// Key of clients' tokens (JWT): a public key in PEM form (RSA, P-256, Ed25519), or a secret of at least 32 bytes; may be
+    /// repeated. Read again on SIGHUP, as are the other files of keys
+    #[arg(long, value_name = "FILE", help_heading = "Identity")]
+    #[serde(
+        deserialize_with = "one_or_many",
+        skip_serializing_if = "Vec::is_empty"
+    )]
+    pub jwt_key: Vec<PathBuf>,
+
+    /// Set of keys of clients' tokens, as JSON (JWKS)
+    #[arg(long, value_name = "FILE", help_heading = "Identity")]
+    pub jwks: Option<PathBuf>,
+
+    /// What the aud of a token must name
+    #[arg(long, value_name = "NAME", help_heading = "Identity")]
+    pub jwt_audience: Option<String>,
+
+    /// What the iss of a token must be
+    #[arg(long, value_name = "NAME", help_heading = "Identity")]
+    pub jwt_issuer: Option<String>,
+
+    /// API keys, a line each: name, hash, and what it may do, as 'fanfare hash-key' prints them
+    #[arg(long, value_name = "FILE", help_heading = "Identity")]
+    pub api_keys: Option<PathBuf>,
+
+    /// A cookie that may carry a token
+    #[arg(long, value_name = "NAME", help_heading = "Identity")]
+    pub auth_cookie: Option<String>,
+
+    /// How long a WebSocket that may do nothing yet has to say who it is [default: 10s]
+    #[arg(long, value_name = "DURATION", help_heading = "Identity")]
+    pub auth_timeout: Option<Millis>,
+
+    /// What may be done by those who do not say who they are. With keys configured nothing; without, everything, as long as
+    /// the server listens on loopback alone
+    #[arg(long, value_name = "WHAT", help_heading = "Identity")]
+    pub allow_anonymous: Option<Anonymous>,
+
+    /// Put the name of its sender into each message of a room that is a JSON object, under this key
+    #[arg(long, value_name = "KEY", help_heading = "Identity")]
+    pub room_user: Option<String>,
+
+    /// Origin of pages that may ask beside our own, such as https://example.com or https://*.example.com, or * for any; may be
+    /// repeated
+    #[arg(long, value_name = "ORIGIN", help_heading = "Identity")]
+    #[serde(
+        deserialize_with = "one_or_many",
+        skip_serializing_if = "Vec::is_empty"
+    )]
+    pub allow_origin: Vec<String>,
+
+    /// Let those ask who name no origin, as programs other than browsers do [default: true]
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true", help_heading = "Identity")]
+    pub allow_missing_origin: Option<bool>,
+
+    /// Connections at once of one address, or of one /64 of IPv6; 0 = any number [default: 0]
+    #[arg(long, value_name = "N", help_heading = "Identity")]
+    pub max_connections_per_address: Option<u32>,
+
+    /// Connections a second of one address, ten times as many at once; 0 = any number [default: 0]
+    #[arg(long, value_name = "N", help_heading = "Identity")]
+    pub max_handshakes_per_address: Option<u32>,
+
+    /// Network of proxies that may say whose a connection is, by X-Forwarded-For, Forwarded or the PROXY protocol; may be repeated
+    #[arg(long, value_name = "NETWORK", help_heading = "Identity")]
+    #[serde(
+        deserialize_with = "one_or_many",
+        skip_serializing_if = "Vec::is_empty"
+    )]
+    pub trusted_proxy: Vec<String>,
+
+    /// Connections begin with the PROXY protocol, version 1 or 2 [default: false]
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true", help_heading = "Identity")]
+    pub proxy_protocol: Option<bool>,
 
     /// Publish a recorded CSV file, plain or gzip, or "builtin": daily prices of five stocks. A file in order
     /// of time is streamed, any other is read into memory whole and sorted

@@ -109,8 +109,9 @@ impl Engine {
         if !broken::is(Break::Leak) {
             self.marks.clear(&mut conn.wait);
         }
-        self.rates.forget(index);
         let mut subs = std::mem::take(&mut conn.subs);
+        self.rates.forget(index);
+        self.forget_peer(index);
         self.hub.unsubscribe_all(&mut subs);
         self.due
             .set(index, self.now, self.settings.close_timeout_ms);

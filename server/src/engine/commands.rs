@@ -51,9 +51,9 @@ impl Engine {
                 self.say(index, |out| event::put_pong(out, id, ts, time_us));
                 Ok(())
             }
-            Command::Auth { .. } => {
-                Err((ErrorCode::BadToken, "this server takes no tokens".into()))
-            }
+            Command::Auth { token } => self.authenticate(index, &token).map(|()| {
+                self.acknowledge(index, quiet, |out| event::put_ok(out, id));
+            }),
         };
         if let Err((code, message)) = done {
             self.say(index, |out| event::put_error(out, id, code, &message));

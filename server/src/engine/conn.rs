@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use fanfare_wire::reader::Reader;
 
+use super::admission::Expiry;
 use super::http::{Body, Once};
 use super::marks::WaitId;
 use super::outbox::Outbox;
@@ -189,6 +190,10 @@ pub(super) struct Cold {
     pub(super) origin: Option<Box<str>>,
     /// A stream of events that ends with its first ones.
     pub(super) once: Option<Once>,
+    /// When what its identity allows ends.
+    pub(super) expiry: Option<Expiry>,
+    /// Until when it must say who it is.
+    pub(super) speak_by: Option<Ms>,
     /// Came by an operator's listener.
     pub(super) is_admin: bool,
 }
@@ -201,6 +206,8 @@ impl Cold {
             && self.subscribes.is_empty()
             && self.origin.is_none()
             && self.once.is_none()
+            && self.expiry.is_none()
+            && self.speak_by.is_none()
             && !self.is_admin
     }
 }

@@ -34,10 +34,16 @@ pub enum Disconnect {
     Forbidden,
     /// It asked for far more than its rate allows, or spoke in a room above it.
     Rate,
+    /// Its token has expired.
+    Expired,
+    /// It did not say in time who it is.
+    AuthTimeout,
+    /// Its address has as much as it may, or is not one that may come.
+    Address,
 }
 
 /// How many labels there are.
-pub const LABELS: usize = 13;
+pub const LABELS: usize = 16;
 const _: () = assert!(LABELS <= REASONS_MAX);
 
 impl Disconnect {
@@ -58,6 +64,9 @@ impl Disconnect {
             Disconnect::Shutdown => 10,
             Disconnect::Forbidden => 11,
             Disconnect::Rate => 12,
+            Disconnect::Expired => 13,
+            Disconnect::AuthTimeout => 14,
+            Disconnect::Address => 15,
         }
     }
 
@@ -79,7 +88,10 @@ impl Disconnect {
             Disconnect::Shutdown => (CloseCode::GOING_AWAY, "the server stops"),
             Disconnect::Rate => (CloseCode::RATE, "too many messages"),
             Disconnect::Forbidden => (CloseCode::POLICY, "not allowed to publish to this room"),
-            Disconnect::PeerClosed
+            Disconnect::Expired => (CloseCode::AUTH, "the token has expired"),
+            Disconnect::AuthTimeout => (CloseCode::AUTH_TIMEOUT, "no token in time"),
+            Disconnect::Address
+            | Disconnect::PeerClosed
             | Disconnect::PeerGone
             | Disconnect::Reset
             | Disconnect::Http(_)
@@ -103,6 +115,9 @@ pub const LABEL_NAMES: [&str; LABELS] = [
     "shutdown",
     "forbidden",
     "rate",
+    "expired",
+    "auth_timeout",
+    "address",
 ];
 
 fn protocol_text(error: ProtocolError) -> &'static str {

@@ -11,6 +11,7 @@
 
 #[cfg(test)]
 pub(crate) mod account;
+mod admission;
 mod asides;
 mod asks;
 mod census;
@@ -27,6 +28,7 @@ mod http;
 pub(crate) mod inspect;
 mod lags;
 mod marks;
+mod naming;
 mod opening;
 mod outbox;
 mod outlet;
@@ -60,12 +62,14 @@ use fanfare_wire::reader::{Limits, Role};
 use fanfare_wire::sse;
 use slab::Slab;
 
+use crate::auth::Keyring;
 use crate::clock::Now;
 use crate::hub::mail::{Mail, Most, ShardId};
 use crate::hub::{Charter, Hub};
 pub use crate::metrics::Counters;
 use crate::metrics::{Entrance, Histogram};
 use crate::site::Site;
+use admission::{Peers, Tokens};
 use asks::Ask;
 use census::Census;
 pub use conn::ConnId;
@@ -128,6 +132,10 @@ pub struct Engine {
     date: Date,
     /// Lists of topics.
     listings: Listings,
+    /// What tokens are checked with, if any are taken.
+    keys: Option<Arc<Keyring>>,
+    tokens: Tokens,
+    peers: Peers,
     /// The files that are served.
     site: Arc<Site>,
     /// A collection of reports under way.
@@ -197,6 +205,9 @@ impl Engine {
             answered: Vec::new(),
             date: Date::default(),
             listings: Listings::default(),
+            keys: None,
+            tokens: Tokens::default(),
+            peers: Peers::default(),
             site: Arc::default(),
             census: None,
             askers: Vec::new(),

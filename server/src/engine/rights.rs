@@ -83,13 +83,18 @@ pub enum Refusal {
     Reserved,
     /// It was not granted.
     NotGranted(Act),
+    /// It was not granted to anybody, and the peer has not said who it is.
+    Unknown,
 }
 
 impl Refusal {
     /// What the peer is told, as a number.
     #[must_use]
     pub fn code(self) -> ErrorCode {
-        ErrorCode::Forbidden
+        match self {
+            Refusal::Unknown => ErrorCode::AuthRequired,
+            Refusal::Reserved | Refusal::NotGranted(_) => ErrorCode::Forbidden,
+        }
     }
 
     /// The same in words.
@@ -100,6 +105,7 @@ impl Refusal {
             Refusal::NotGranted(Act::Subscribe) => "not allowed to subscribe to this",
             Refusal::NotGranted(Act::Publish) => "not allowed to publish to this",
             Refusal::NotGranted(Act::Read) => "not allowed to read this",
+            Refusal::Unknown => "say who you are first",
         }
     }
 }
@@ -141,7 +147,13 @@ impl Engine {
     pub(super) fn may(&self, index: u32, act: Act, name: &str) -> Result<(), Refusal> {
         let cold = self.outlet.conns[index as usize].cold.as_ref();
         let own = cold.and_then(|cold| cold.identity.as_deref());
-        permits(own.unwrap_or(&self.settings.anonymous), act, name)
+        let done = permits(own.unwrap_or(&self.settings.anonymous), act, name);
+        match done {
+            Err(Refusal::NotGranted(_)) if own.is_none() && self.keys.is_some() => {
+                Err(Refusal::Unknown)
+            }
+            done => done,
+        }
     }
 }
 

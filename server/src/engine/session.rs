@@ -10,6 +10,7 @@ use fanfare_wire::reader::{Item, Reader};
 use super::Engine;
 use super::conn::{ConnId, Door, Partial, Stage};
 use super::disconnect::Disconnect;
+use super::naming;
 use super::rates::Rated;
 use super::rights::Act;
 use crate::hub::mail::{Reply, Request, Ticket};
@@ -148,6 +149,8 @@ impl Engine {
             ask: index,
             part: self.outlet.conns[index as usize].generation,
         };
+        let signed = self.signed(index, form, bytes);
+        let bytes = signed.as_deref().unwrap_or(bytes);
         self.ask_for(
             index,
             Request::Publish {
@@ -157,6 +160,21 @@ impl Engine {
                 reply: Reply::Failure(ticket),
             },
         );
+    }
+
+    /// What somebody says in a room with the sender's name in it, where the operator wants that and it is a message with room for it.
+    fn signed(&self, index: u32, form: Form, bytes: &[u8]) -> Option<Vec<u8>> {
+        let key = self.settings.room_user.as_deref()?;
+        let text = std::str::from_utf8(bytes)
+            .ok()
+            .filter(|_| form == Form::Text)?;
+        let cold = self.outlet.conns[index as usize].cold.as_ref();
+        let identity = cold.and_then(|cold| cold.identity.as_ref());
+        naming::signed(
+            text,
+            key,
+            identity.and_then(|identity| identity.name.as_deref()),
+        )
     }
 
     /// What somebody said in a room was not published.
@@ -173,12 +191,22 @@ impl Engine {
         }
     }
 
+    /// What the hello says of tokens.
+    fn auth_state(&self, index: u32) -> &'static str {
+        match (&self.keys, self.is_known(index)) {
+            (None, _) => "none",
+            (Some(_), true) => "ok",
+            (Some(_), false) if self.must_speak(index) => "required",
+            (Some(_), false) => "optional",
+        }
+    }
+
     pub(super) fn say_hello(&mut self, index: u32) {
         let hello = Hello {
             conn: &self.name_of(index),
             time_us: self.now.wall_us,
             heartbeat_s: self.settings.heartbeat_ms.div_ceil(1000),
-            auth: "none",
+            auth: self.auth_state(index),
             subscriptions: self.settings.subscriptions_max,
             frame_bytes: self.settings.frame_bytes_max,
             commands_per_s: self.settings.commands_per_s,

@@ -5,6 +5,8 @@
 use fanfare_wire::topic::{self, TopicError};
 
 use super::rights::Identity;
+use crate::addresses::Network;
+use crate::origins::Origins;
 
 pub use crate::hub::history::{
     Limits as HistoryLimits, Rule as HistoryRule, Rules as HistoryRules,
@@ -18,6 +20,18 @@ pub struct Settings {
     pub routes: Vec<Route>,
     /// What a connection may do that has not said who it is.
     pub anonymous: Identity,
+    /// Which pages may ask.
+    pub origins: Origins,
+    /// The cookie that may carry a token.
+    pub auth_cookie: Option<Box<str>>,
+    /// How long a connection that may do nothing yet has to say who it is, milliseconds.
+    pub auth_timeout_ms: u32,
+    /// The key of a room's messages that names their sender.
+    pub room_user: Option<Box<str>>,
+    /// Proxies that may say who stands before them.
+    pub trusted_proxies: Vec<Network>,
+    /// Whether connections begin with the PROXY protocol.
+    pub proxy_protocol: bool,
     /// Whether `/echo` answers. Off unless asked for: it is a tool for tests.
     pub echo: bool,
     /// Largest payload of one frame from a client, bytes.
@@ -86,6 +100,12 @@ impl Default for Settings {
         Settings {
             routes: Vec::new(),
             anonymous: Identity::unlimited(),
+            origins: Origins::default(),
+            auth_cookie: None,
+            auth_timeout_ms: 10_000,
+            room_user: None,
+            trusted_proxies: Vec::new(),
+            proxy_protocol: false,
             echo: false,
             frame_bytes_max: 65_536,
             message_bytes_max: 1_048_576,

@@ -212,11 +212,11 @@ impl Engine {
 
     fn look_after_open(&mut self, index: u32, silent_ms: u32, shared: &mut Shared) -> Option<u32> {
         let settings = self.settings.clone();
-        let conn = &self.outlet.conns[index as usize];
-        let unsent_ms = self.now.ms().since(conn.last_sent);
         let mut next_ms = u32::MAX;
         let mut wait = |left_ms: u32| next_ms = next_ms.min(left_ms);
 
+        let conn = &self.outlet.conns[index as usize];
+        let unsent_ms = self.now.ms().since(conn.last_sent);
         // One that is not read cannot show a sign of life.
         let is_paused = self.jam.any && conn.has(flag::PAUSED);
         let is_events = conn.door.is_events();
@@ -226,6 +226,14 @@ impl Engine {
                 return None;
             }
             wait(settings.idle_timeout_ms - silent_ms);
+        }
+        if self.has_identity_to_watch(index)
+            && let Some(left_ms) = self.look_after_identity(index)
+        {
+            if left_ms == 0 {
+                return None;
+            }
+            wait(left_ms);
         }
         if let Some(left_ms) = self.once_left_ms(index) {
             if left_ms == 0 {

@@ -42,6 +42,8 @@ pub struct Counters {
     pub slow_ended: u64,
     /// Commands and publishes that came too soon after others.
     pub rate_limited: u64,
+    /// Tokens and keys that were no good.
+    pub refused_tokens: u64,
     /// How often mail of this shard was refused after a time in which none was.
     pub mail_jams: u64,
     /// Ends by [`Disconnect::ordinal`](crate::engine::disconnect::Disconnect::ordinal).
@@ -84,6 +86,7 @@ impl Counters {
             slow_left,
             slow_ended,
             rate_limited,
+            refused_tokens,
             mail_jams,
             disconnects,
         } = other;
@@ -104,6 +107,7 @@ impl Counters {
         self.slow_left += slow_left;
         self.slow_ended += slow_ended;
         self.rate_limited += rate_limited;
+        self.refused_tokens += refused_tokens;
         self.mail_jams += mail_jams;
         for (sum, count) in self.disconnects.iter_mut().zip(disconnects) {
             *sum += count;

@@ -194,6 +194,11 @@ impl Scrape {
             "Commands and publishes that came too soon after others",
             counters.rate_limited,
         )?;
+        page.counter(
+            "refused_tokens",
+            "Tokens and keys that were no good",
+            counters.refused_tokens,
+        )?;
         let help = "From an update's number to the end of the writes in which it was handed to sockets, once for each delivery";
         page.histogram("delivery_lag", help, &self.total.lag)
     }

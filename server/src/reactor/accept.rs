@@ -13,6 +13,7 @@ use mio::net::{TcpListener, TcpStream};
 use mio::{Interest, Registry, Token};
 
 use super::{LISTENERS, Listen, Plan};
+use crate::addresses::Address;
 use crate::clock::Now;
 use crate::metrics::Entrance;
 
@@ -143,7 +144,7 @@ impl Door {
         now: Now,
         registry: &Registry,
         here: usize,
-        mut enter: impl FnMut(TcpStream, bool, Entry),
+        mut enter: impl FnMut(TcpStream, bool, Entry, Address),
     ) {
         if self.rest_until_us > 0 && now.mono_us < self.rest_until_us {
             return;
@@ -162,7 +163,7 @@ impl Door {
                     break;
                 };
                 match listener.accept() {
-                    Ok((stream, _)) => {
+                    Ok((stream, peer)) => {
                         let live = self.live.fetch_add(1, Ordering::Relaxed);
                         if live >= self.connections_max + REFUSALS_MAX
                             || here >= self.shard_connections_max + REFUSALS_MAX
@@ -180,7 +181,7 @@ impl Door {
                             true => Entry::Refused,
                             false => Entry::Public,
                         };
-                        enter(stream, self.listen[place].tls, entry);
+                        enter(stream, self.listen[place].tls, entry, peer.ip().into());
                         here += 1;
                     }
                     Err(error) => {

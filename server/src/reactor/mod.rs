@@ -228,7 +228,7 @@ impl Reactor {
             now,
             poll.registry(),
             engine.connection_count(),
-            |stream, is_tls, entry| {
+            |stream, is_tls, entry, address| {
                 let id = engine.on_open(now, entry == Entry::Refused);
                 if entry == Entry::Admin {
                     engine.note_admin(id);
@@ -248,6 +248,9 @@ impl Reactor {
                 }
                 if is_tls && !tls.open(index) {
                     engine.on_failure(now, id);
+                }
+                if entry == Entry::Public {
+                    engine.note_peer(id, address);
                 }
             },
         );

@@ -14,6 +14,7 @@ mod full;
 mod handshakes;
 mod harness;
 mod hostile;
+mod identity;
 mod lifecycle;
 mod metrics;
 mod page;

@@ -13,9 +13,9 @@ pub use read::{
     parse,
 };
 pub use write::{
-    put_closed, put_data, put_error, put_gap, put_heartbeat, put_hello, put_notice_drain, put_ok,
-    put_pong, put_published, put_retry_error, put_skip, put_state, put_subscribed,
-    put_subscriptions, put_unsubscribed,
+    put_closed, put_data, put_error, put_gap, put_heartbeat, put_hello, put_notice_drain,
+    put_notice_expiry, put_ok, put_pong, put_published, put_retry_error, put_skip, put_state,
+    put_subscribed, put_subscriptions, put_unsubscribed,
 };
 
 use crate::code::ErrorCode;

@@ -234,6 +234,14 @@ pub fn put_notice_drain(out: &mut Vec<u8>, in_ms: u32, reconnect_ms: (u32, u32))
     end(out);
 }
 
+/// Appends the notice that the client's token ends soon: a new one is to be brought by `auth`.
+pub fn put_notice_expiry(out: &mut Vec<u8>, in_ms: u64) {
+    begin(out, "notice");
+    string(out, "kind", "token_expires");
+    unsigned(out, "in_ms", in_ms);
+    end(out);
+}
+
 fn put_options(out: &mut Vec<u8>, options: &Options) {
     if let Some(snapshot) = options.snapshot {
         key(out, "snapshot");

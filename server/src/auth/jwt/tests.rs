@@ -155,7 +155,7 @@ fn no_attack_that_has_a_name_gets_in() {
         ),
         (
             "expired",
-            by_secret(&with(claims.clone(), "exp", json!(NOW_S - 31))),
+            by_secret(&with(claims.clone(), "exp", json!(NOW_S))),
             AuthError::Expired,
         ),
         (
@@ -230,13 +230,10 @@ fn a_public_key_is_good_for_its_own_algorithm_alone() {
 }
 
 #[test]
-fn clocks_may_differ_by_half_a_minute() {
-    let keys = keys_of(&[SECRET]);
-    let late = with(good_claims(), "exp", json!(NOW_S - 29));
+fn the_issuers_clock_may_be_half_a_minute_ahead() {
     let early = with(good_claims(), "nbf", json!(NOW_S + 29));
-    for claims in [late, early] {
-        assert!(keys.verify(&by_secret(&claims), NOW_S).is_ok(), "{claims}");
-    }
+    let token = by_secret(&early);
+    assert!(keys_of(&[SECRET]).verify(&token, NOW_S).is_ok());
 }
 
 #[test]

@@ -58,7 +58,11 @@ impl Answer {
         let mut body = Vec::new();
         event::put_error(&mut body, None, code, message);
         body.push(b'\n');
-        Answer::new(status_of(code), JSON, body)
+        let answer = Answer::new(status_of(code), JSON, body);
+        if answer.status == 401 {
+            return answer.with("WWW-Authenticate", "Bearer".into());
+        }
+        answer
     }
 
     /// The same with another status.

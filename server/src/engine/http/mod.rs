@@ -235,6 +235,10 @@ impl Engine {
 
     /// Carries out the request whose head `bytes` begin with. `None`: it is incomplete.
     fn begin_request(&mut self, index: u32, bytes: &[u8]) -> Option<usize> {
+        match self.take_proxy_header(index, bytes) {
+            Some(0) => {}
+            other => return other,
+        }
         match handshake::parse_request(bytes, &self.head_limits()) {
             Ok(None) => None,
             Ok(Some((request, head_bytes))) => {
@@ -278,11 +282,6 @@ impl Engine {
             Err(answer) if framing != Framing::None => self.respond(index, &answer.and_end()),
             Err(answer) => self.respond(index, &answer),
         }
-    }
-
-    /// Finds out whom a request speaks for.
-    fn admit(&mut self, _index: u32, _request: &Request<'_>) -> Result<(), Answer> {
-        Ok(())
     }
 
     /// Whether a head is that of a request that two servers would understand alike (RFC 9112, sections 3.2 and 6.3).

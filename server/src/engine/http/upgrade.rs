@@ -62,8 +62,15 @@ impl Engine {
             let text = format!("{}\n", Refusal::Reserved.message());
             return Err(Answer::plain(404, text));
         }
-        self.may(index, Act::Subscribe, name)
-            .map_err(|refusal| Answer::plain(403, format!("{}\n", refusal.message())))
+        self.may(index, Act::Subscribe, name).map_err(|refusal| {
+            let text = format!("{}\n", refusal.message());
+            match refusal {
+                Refusal::Unknown => {
+                    Answer::plain(401, text).with("WWW-Authenticate", "Bearer".into())
+                }
+                _ => Answer::plain(403, text),
+            }
+        })
     }
 
     /// The WebSocket endpoint at `path`, built in or configured.
@@ -117,7 +124,11 @@ impl Engine {
         self.outlet.push_own(index, &self.frame);
         self.due.set(index, self.now, 0);
         match (door, room) {
-            (door, _) if door.is_ws() => self.say_hello(index),
+            (Door::Raw, _) => self.await_token(index),
+            (door, _) if door.is_ws() => {
+                self.await_token(index);
+                self.say_hello(index);
+            }
             (_, Some(name)) => {
                 let cold = &mut self.outlet.conns[index as usize].cold;
                 cold.get_or_insert_default().room = Some((*name).into());
