@@ -47,8 +47,12 @@ impl Engine {
         last: &mut LastFrame,
     ) {
         let (index, sub) = (member.member.0, member.sub());
-        if self.outlet.conns[index as usize].door == Door::Poll {
-            // It takes one, and of those that came together the newest.
+        if matches!(
+            self.outlet.conns[index as usize].door,
+            Door::Poll | Door::Http
+        ) {
+            // It takes one, and of those that came together the newest. One that was answered in this turn is back at the door
+            // for requests, and still a member until the turn ends: whatever else comes it asks for again.
             if update.seq == self.hub.topics[topic].seq {
                 self.serve_poll(index, update);
             }

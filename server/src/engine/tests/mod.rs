@@ -4,6 +4,7 @@ mod binary;
 mod endings;
 mod filters;
 mod keys;
+mod polls;
 mod rates;
 mod resuming;
 mod rights;
