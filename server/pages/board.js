@@ -112,6 +112,7 @@ class Row {
     const { text, change, percent, volume } = reading(this.#event.data, this.before);
     say(this.value, text);
     const trend = Math.sign(change ?? 0);
+    if (this.line.trend !== trend) this.line.ask();
     this.line.trend = trend;
     this.element.dataset.trend = trend > 0 ? "up" : trend < 0 ? "down" : "flat";
     this.change.replaceChildren(...changeText(change, percent));

@@ -133,6 +133,7 @@ export function short(count) {
 /** A duration in milliseconds: 0.31 ms, 12 ms, 1.4 s. */
 export function duration(ms) {
   if (ms === undefined || Number.isNaN(ms)) return "–";
+  if (ms === 0) return "0 ms";
   if (ms < 10) return `${ms.toFixed(2)} ms`;
   if (ms < 1000) return `${ms.toFixed(0)} ms`;
   if (ms < 120_000) return `${(ms / 1000).toFixed(1)} s`;

@@ -102,18 +102,18 @@ const words = (key) => key.replace(/_bytes$/, "").replaceAll("_", " ");
 // ---- one report ----
 
 function show(stats) {
-  const { connections, rates, totals, lag_us: lag, tick_us: tick, waiting, topics, memory } = stats;
+  const { connections, rates, totals, lag_us: lag, waiting, topics, memory } = stats;
   const { last_ten_seconds: ten } = rates;
   say($("#about"), `fanfare ${stats.version} · up ${duration(stats.uptime_s * 1000)} · epoch ${stats.epoch}`);
   say($("#connections"), connections.now.toLocaleString("en"));
-  const kinds = Object.entries(connections.by_kind).filter(([, count]) => count > 0).map(([kind, count]) => `${short(count)} ${kind}`);
+  const kinds = Object.entries(connections.by_kind).filter(([, count]) => count > 0).sort((a, b) => b[1] - a[1]).map(([kind, count]) => `${short(count)} ${kind}`);
   say($("#connections-more"), kinds.slice(0, 3).join(", ") || `of ${connections.limit.toLocaleString("en")}`);
   say($("#updates"), rate(ten.updates_in));
   say($("#updates-more"), `${short(topics.topics)} topics`);
   say($("#deliveries"), rate(ten.deliveries));
   say($("#deliveries-more"), `${short(topics.subscriptions)} subscriptions`);
   say($("#lag"), lag.count > 0 ? us(lag.p99) : "–");
-  say($("#lag-more"), lag.count > 0 ? `median ${us(lag.p50)}, tick ${us(tick.p99)}` : "nothing delivered lately");
+  say($("#lag-more"), lag.count > 0 ? `median ${us(lag.p50)}` : "nothing delivered lately");
   say($("#sent"), bytes(ten.bytes_out));
   say($("#sent-more"), `${bytes(totals.bytes_out)} in all`);
   say($("#resident"), memory.rss_bytes ? bytes(memory.rss_bytes) : "–");

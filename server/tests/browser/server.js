@@ -9,9 +9,11 @@ import { within } from "../clients/node/server.js";
 
 const repository = fileURLToPath(new URL("../../../", import.meta.url));
 const binary = process.env.FANFARE_BIN ?? `${repository}target/debug/fanfare`;
-const BASIC = ["--shards", "2", "--max-connections", "1000", "--log-level", "warn", "--static", `${repository}server/pages`];
+const BASIC = ["--shards", "2", "--max-connections", "1000", "--log-level", "warn"];
+/// Another folder of pages than those in the binary, to try a change without building it.
+if (process.env.FANFARE_PAGES) BASIC.push("--static", process.env.FANFARE_PAGES);
 
-/// `fanfare serve` on a free port, with the pages of this tree; the test ends it.
+/// `fanfare serve` on a free port; the test ends it.
 export async function startServer(test, ...flags) {
   const server = new Server(flags);
   test.after(() => server.kill());
