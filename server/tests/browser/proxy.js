@@ -40,7 +40,7 @@ class Proxy {
   /// Ends all connections, without a word.
   cut() {
     for (const { client, server } of this.#pairs) {
-      client.resetAndDestroy();
+      client.destroy();
       server.destroy();
     }
     this.#pairs.clear();
@@ -52,7 +52,7 @@ class Proxy {
   }
 
   #accept(client) {
-    if (this.isCut) return client.resetAndDestroy();
+    if (this.isCut) return client.destroy();
     const server = net.connect(this.#upstream, "127.0.0.1");
     const pair = { client, server };
     this.#pairs.add(pair);
