@@ -70,6 +70,7 @@ pub fn run(config: &Config) -> anyhow::Result<ExitCode> {
         notsent_lowat: config.notsent_lowat,
         close_timeout_ms: config.settings.close_timeout_ms,
         certificates: certificates.clone(),
+        client_rights: config.client_rights.as_slice().into(),
     };
     let keys = keys(config)?;
     let addresses =

@@ -22,6 +22,9 @@ impl Config {
                 .map(|(certificate, _)| certificate.clone())
                 .collect(),
             tls_key: pairs.iter().map(|(_, key)| key.clone()).collect(),
+            tls_client_rights: (self.client_rights.iter())
+                .map(ToString::to_string)
+                .collect(),
             tls_client_ca: (self.tls.as_ref()).and_then(|files| files.client_ca.clone()),
             admin_listen: self.admin_listen.clone(),
             shards: Some(Shards(self.shards)),
@@ -138,6 +141,7 @@ mod tests {
             "--tls-cert=c.pem",
             "--tls-key=c.key",
             "--tls-client-ca=ca.pem",
+            "--tls-client-rights=feed sub=a pub=b",
         ];
         let options = Options::from_flags(&flags);
         Config::from_options(&options)

@@ -28,6 +28,7 @@ impl Config {
             },
             tls_listen: options.tls_listen.clone(),
             tls: tls::files(options)?,
+            client_rights: tls::client_rights(options)?,
             admin_listen: options.admin_listen.clone(),
             shards: options.shards.and_then(|shards| shards.0),
             max_connections: connections(options.max_connections)?,
@@ -393,6 +394,20 @@ mod tests {
                 "tls-cert and tls-key come in pairs, but 2 and 1 were given",
             ),
             (&["--tls-key=c"], "tls-key does nothing without tls-listen"),
+            (
+                &["--tls-client-rights=* sub=a"],
+                "tls-client-rights does nothing without tls-client-ca",
+            ),
+            (
+                &[
+                    "--tls-listen=127.0.0.1:1",
+                    "--tls-cert=a",
+                    "--tls-key=c",
+                    "--tls-client-ca=c",
+                    "--tls-client-rights=feed",
+                ],
+                "tls-client-rights: \"feed\" is not NAME",
+            ),
             (
                 &["--admin-listen=127.0.0.1:1", "--admin-listen=127.0.0.1:1"],
                 "admin-listen names 127.0.0.1:1 twice",

@@ -13,6 +13,7 @@ use fanfare_tls::ServerFiles;
 use crate::addresses::Limits;
 use crate::auth::KeyFiles;
 use crate::engine::Settings;
+use crate::engine::named::NamedRule;
 use crate::feed;
 
 mod effective;
@@ -40,6 +41,8 @@ pub struct Config {
     pub listen: Vec<SocketAddr>,
     /// Addresses to listen on with TLS.
     pub tls_listen: Vec<SocketAddr>,
+    /// What clients with a certificate may do, by name.
+    pub client_rights: Vec<NamedRule>,
     /// Certificates and keys, where TLS is spoken.
     pub tls: Option<ServerFiles>,
     /// Addresses for the operator alone, all different: metrics, stats and memory are told there and nowhere else. None: they are told
@@ -83,6 +86,7 @@ impl Default for Config {
             listen: vec![SocketAddr::from((Ipv4Addr::LOCALHOST, 9001))],
             tls_listen: Vec::new(),
             tls: None,
+            client_rights: Vec::new(),
             admin_listen: Vec::new(),
             shards: None,
             max_connections: None,

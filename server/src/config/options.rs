@@ -56,6 +56,19 @@ pub struct Options {
     #[arg(long, value_name = "FILE", help_heading = "TLS")]
     pub tls_client_ca: Option<PathBuf>,
 
+    /// What a client may do whose certificate says NAME (its common name, or else its first alternative name), or who is named
+    /// by no other of these; may be repeated. Without any, whoever has a certificate may do everything
+    #[arg(
+        long,
+        value_name = "NAME|* sub=FILTER,… pub=FILTER,…",
+        help_heading = "TLS"
+    )]
+    #[serde(
+        deserialize_with = "one_or_many",
+        skip_serializing_if = "Vec::is_empty"
+    )]
+    pub tls_client_rights: Vec<String>,
+
     /// Address for /metrics, /v1/stats and /v1/memory, which then are told nowhere else; may be repeated. Without it, every address
     /// tells them
     #[arg(long, value_name = "ADDRESS", help_heading = "Network")]

@@ -1,9 +1,10 @@
 //! Where TLS is spoken, and with which certificates. The files themselves are read when the server starts.
 
-use anyhow::ensure;
+use anyhow::{Context as _, ensure};
 use fanfare_tls::ServerFiles;
 
 use super::Options;
+use crate::engine::named::NamedRule;
 
 /// Which files to read; `None` where no TLS is spoken.
 pub(super) fn files(options: &Options) -> anyhow::Result<Option<ServerFiles>> {
@@ -33,4 +34,15 @@ pub(super) fn files(options: &Options) -> anyhow::Result<Option<ServerFiles>> {
         pairs: pairs.collect(),
         client_ca: options.tls_client_ca.clone(),
     }))
+}
+
+/// What those may do who show a certificate.
+pub(super) fn client_rights(options: &Options) -> anyhow::Result<Vec<NamedRule>> {
+    let rules = &options.tls_client_rights;
+    ensure!(
+        rules.is_empty() || options.tls_client_ca.is_some(),
+        "tls-client-rights does nothing without tls-client-ca"
+    );
+    let read = |text: &String| text.parse().context("tls-client-rights");
+    rules.iter().map(read).collect()
 }

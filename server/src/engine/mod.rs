@@ -28,6 +28,7 @@ mod http;
 pub(crate) mod inspect;
 mod lags;
 mod marks;
+pub mod named;
 mod naming;
 mod opening;
 mod outbox;

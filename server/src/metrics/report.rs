@@ -80,6 +80,8 @@ pub struct Entrance {
     pub dropped: u64,
     /// How often accepting had to rest because the system had no open files or memory left.
     pub exhausted: u64,
+    /// TLS of the whole server: full handshakes, resumed sessions, and connections that broke it.
+    pub tls: [u64; 3],
     /// Whether it rests now.
     pub is_resting: bool,
     /// Whether it has stopped listening until some leave.
@@ -180,6 +182,9 @@ impl Entrance {
         self.connections_max = self.connections_max.max(other.connections_max);
         self.dropped += other.dropped;
         self.exhausted += other.exhausted;
+        for (sum, other) in self.tls.iter_mut().zip(other.tls) {
+            *sum = other.max(*sum);
+        }
         self.is_resting |= other.is_resting;
         self.is_full |= other.is_full;
     }

@@ -125,6 +125,18 @@ impl Scrape {
             self.full,
         )?;
         page.counter("handshakes", "Upgrades to a WebSocket", counters.upgraded)?;
+        let [full, resumed, failed] = entrance.tls;
+        page.counter("tls_handshakes", "Full TLS handshakes", full)?;
+        page.counter(
+            "tls_resumptions",
+            "TLS sessions resumed by a ticket",
+            resumed,
+        )?;
+        page.counter(
+            "tls_failures",
+            "Connections that ended because of what came as TLS",
+            failed,
+        )?;
         page.counter(
             "http_requests",
             "HTTP requests answered, streams of events included",

@@ -86,6 +86,7 @@ impl Door {
             connections_max: self.connections_max as u64,
             dropped: self.dropped,
             exhausted: self.exhausted,
+            tls: [0; 3],
             is_resting: self.rest_until_us > 0,
             is_full: !self.shut && self.listeners.iter().any(|slot| slot.listener.is_none()),
         }

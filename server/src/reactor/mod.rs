@@ -21,10 +21,12 @@ use socket2::SockRef;
 
 use crate::certificates::Certificates;
 use crate::clock::{Clock, Now};
+use crate::engine::named::NamedRule;
 use crate::engine::{ConnId, Counters, Engine, SocketOp};
 use crate::hub::mail::{Mail, ShardId};
 use crate::ledger::Process;
 use crate::mesh::Mesh;
+use crate::metrics::Entrance;
 use accept::{Door, Entry};
 pub use listen::Listen;
 use tls::Tls;
@@ -58,6 +60,8 @@ pub struct Plan {
     pub notsent_lowat: u32,
     /// How long a close handshake may take, milliseconds.
     pub close_timeout_ms: u32,
+    /// What clients with a certificate may do, by name.
+    pub client_rights: Arc<[NamedRule]>,
     /// What listeners with TLS present.
     pub certificates: Option<Arc<Certificates>>,
 }
@@ -254,7 +258,10 @@ impl Reactor {
                 }
             },
         );
-        engine.set_entrance(door.entrance());
+        engine.set_entrance(Entrance {
+            tls: tls.counts(),
+            ..door.entrance()
+        });
     }
 
     fn on_writable(&mut self, now: Now, id: ConnId) {

@@ -12,13 +12,13 @@ use std::io::{self, ErrorKind, Read as _, Write as _};
 use std::net::Shutdown;
 use std::sync::Arc;
 
-use fanfare_tls::{RECORD_BYTES_MAX, ServerChannel};
+use fanfare_tls::{RECORD_BYTES_MAX, ServerChannel, peer_name};
 use mio::net::TcpStream;
 
 use super::{READ_TURN_BYTES, Reactor};
 use crate::certificates::Certificates;
 use crate::clock::Now;
-use crate::engine::ConnId;
+use crate::engine::{ConnId, named};
 
 /// Time for handshakes in one tick, before others have their turn. A step that is begun is ended.
 const HANDSHAKE_TURN_US: u64 = 2_000;
@@ -65,6 +65,15 @@ impl Tls {
             sealed: Vec::new(),
             handshake_us: 0,
         }
+    }
+
+    /// Handshakes of the whole server so far: full, resumed, failed.
+    pub(super) fn counts(&self) -> [u64; 3] {
+        let counts = self
+            .certificates
+            .as_ref()
+            .map(|certificates| certificates.counts().read());
+        counts.unwrap_or_default()
     }
 
     pub(super) fn begin_tick(&mut self) {
@@ -298,6 +307,12 @@ impl Reactor {
         certificates
             .counts()
             .opened(session.channel.is_resumed() == Some(true));
+        // Who shows no certificate is anonymous; the one that is shown has been verified.
+        let certificates = session.channel.peer_certificates();
+        if let Some(name) = certificates.and_then(<[_]>::first).and_then(peer_name) {
+            let identity = named::identity(&self.plan.client_rights, &name);
+            self.engine.identify(id, identity);
+        }
     }
 
     /// The socket can take bytes again.

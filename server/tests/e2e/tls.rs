@@ -439,6 +439,15 @@ fn hundreds_of_handshakes_at_once_all_end() {
     for client in clients {
         client.join().expect("all were served");
     }
+    let (_, page) = server.http(b"GET /metrics HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n");
+    let counted = |name: &str| {
+        let line = page.lines().find_map(|line| line.strip_prefix(name));
+        line.and_then(|count| count.trim().parse::<u32>().ok())
+            .expect("a count")
+    };
+    let [full, resumed, failed] = ["handshakes", "resumptions", "failures"]
+        .map(|name| counted(&format!("fanfare_tls_{name}_total")));
+    assert_eq!((full + resumed, failed), (8 * 110, 0));
 }
 
 #[test]
@@ -492,4 +501,53 @@ fn sub_and_pub_speak_wss_and_say_whom_they_do_not_believe() {
         assert_eq!(refused.status.code(), Some(1), "{told}");
         assert!(told.contains(part) && told.lines().count() == 1, "{told}");
     }
+}
+
+#[test]
+fn a_client_may_do_what_the_rule_for_its_certificate_says() {
+    let authority = Authority::new();
+    let ca = authority.ca();
+    let rules = [
+        "--tls-client-rights=feed sub=px.> pub=px.>",
+        "--tls-client-rights=* sub=px.a",
+    ];
+    let server = start(
+        &authority,
+        &[&["--tls-client-ca", text(&ca)][..], &rules].concat(),
+    );
+    let named = |name: &str| {
+        let files = authority.issue(&[name]);
+        let stream = secure_over(tcp(server.tls_addresses[0]), authority.client_with(&files));
+        tungstenite::client("wss://localhost/ws", stream)
+            .expect("a WebSocket")
+            .0
+    };
+    let mut feed = named("feed");
+    let mut other = named("other");
+    let mut nobody = connect(&server, &authority, "/ws");
+    assert_eq!(publish(&mut feed, "px.a", "1"), 1);
+    send(&mut feed, r#"{"action":"publish","topic":"news","data":1}"#);
+    assert_eq!(read_type(&mut feed, "error")["code"], 2003);
+    send(
+        &mut other,
+        r#"{"action":"publish","topic":"px.a","data":2}"#,
+    );
+    assert_eq!(read_type(&mut other, "error")["code"], 2003);
+    send(
+        &mut other,
+        r#"{"action":"subscribe","topics":["px.a","px.b"]}"#,
+    );
+    let answer = read_type(&mut other, "subscribed");
+    assert_eq!(answer["topics"][0]["topic"], "px.a", "{answer}");
+    assert_eq!(answer["errors"][0]["code"], 2003, "{answer}");
+    // Who shows none is whoever was anonymous before.
+    assert_eq!(publish(&mut nobody, "px.a", "3"), 2);
+    // A certificate of somebody else is refused with the handshake.
+    let strangers = Authority::new();
+    let stranger = strangers.issue(&["feed"]);
+    let stream = secure_over(
+        tcp(server.tls_addresses[0]),
+        authority.client_with(&stranger),
+    );
+    assert!(tungstenite::client("wss://localhost/ws", stream).is_err());
 }

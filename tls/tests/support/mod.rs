@@ -14,8 +14,8 @@ use fanfare_tls::{Received, ServerConfig, ServerName};
 use rcgen::{
     BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair,
 };
-use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject as _;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 
 /// An authority whose certificates are files in a folder that goes with it.
 pub(crate) struct Authority {
@@ -117,6 +117,24 @@ impl Authority {
             .with_protocol_versions(&[version])
             .unwrap();
         Arc::new(config.with_root_certificates(roots).with_no_client_auth())
+    }
+
+    /// A client that shows a certificate.
+    pub(crate) fn client_with(&self, (certificate, key): &(PathBuf, PathBuf)) -> Arc<ClientConfig> {
+        let mut roots = rustls::RootCertStore::empty();
+        roots
+            .add(CertificateDer::from_pem_file(self.ca()).unwrap())
+            .unwrap();
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let config = ClientConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
+            .unwrap()
+            .with_root_certificates(roots)
+            .with_client_auth_cert(
+                vec![CertificateDer::from_pem_file(certificate).unwrap()],
+                PrivateKeyDer::from_pem_file(key).unwrap(),
+            );
+        Arc::new(config.unwrap())
     }
 
     pub(crate) fn client(&self) -> Arc<ClientConfig> {
