@@ -109,10 +109,6 @@ pub(super) fn settle(options: &Options, config: &mut Config) -> anyhow::Result<(
         settings.auth_timeout_ms = timeout.0;
     }
     proxies(options, settings)?;
-    ensure!(
-        !settings.proxy_protocol || config.tls_listen.is_empty(),
-        "proxy-protocol is for plain listeners: let the proxy speak TLS, or forward it as it is without"
-    );
     settings.origins = Origins::parse(&options.allow_origin).context("allow-origin")?;
     settings.origins.allow_missing = options.allow_missing_origin.unwrap_or(true);
     // Behind a proxy of ours, the name by which we were asked is one of ours.
@@ -122,10 +118,12 @@ pub(super) fn settle(options: &Options, config: &mut Config) -> anyhow::Result<(
 
 /// A server that only this machine reaches lets everybody do everything; any other must be told who may do what.
 fn anonymous(options: &Options, config: &Config, is_local: bool) -> anyhow::Result<Anonymous> {
-    let has_keys = !config.keys.is_empty();
+    let asks_for_certificates =
+        (config.tls.as_ref()).is_some_and(|files| files.client_ca.is_some());
+    let has_keys = !config.keys.is_empty() || asks_for_certificates;
     ensure!(
         has_keys || is_local || options.allow_anonymous.is_some(),
-        "whoever reaches {} could do everything: configure who may do what (jwt-key, jwks or api-keys), or say what anybody may do (allow-anonymous subscribe, publish or all)",
+        "whoever reaches {} could do everything: configure who may do what (jwt-key, jwks, api-keys or tls-client-ca), or say what anybody may do (allow-anonymous subscribe, publish or all)",
         open_address(config).map_or_else(String::new, |address| address.to_string())
     );
     let otherwise = if has_keys {

@@ -22,7 +22,7 @@ use super::http::query::Query;
 use super::rights::{Act, Identity, Scope, permits};
 use crate::addresses::{Address, Table, TooMuch, client_behind};
 use crate::auth::{AuthError, Credential, Keyring};
-use crate::clock::Ms;
+use crate::clock::{Ms, Now};
 use crate::origins::Verdict;
 
 /// A token's end is told so long before, or when half of its time is over if that is later.
@@ -137,6 +137,21 @@ impl Engine {
         {
             table.leave(peer.address);
         }
+    }
+
+    /// Whether a connection is to begin with the PROXY protocol, and has not yet. It stands in front of everything, TLS included.
+    #[must_use]
+    pub fn owes_proxy_header(&self, id: ConnId) -> bool {
+        let peers = &self.peers.by_index;
+        !peers.is_empty() && peers.get(&id.index).is_some_and(|peer| peer.owes_header)
+    }
+
+    /// What a connection began with that [owes a header](Engine::owes_proxy_header). Returns how many of the bytes it was; `None`: it
+    /// is incomplete, or was none and the connection is over.
+    pub fn on_proxy_header(&mut self, now: Now, id: ConnId, bytes: &[u8]) -> Option<usize> {
+        self.now = now;
+        self.current(id)?;
+        self.take_proxy_header(id.index, bytes)
     }
 
     /// Takes the header of the PROXY protocol off what a connection begins with. Returns how many bytes it was; `None`: it is
@@ -295,7 +310,7 @@ impl Engine {
     fn forget_identity(&mut self, index: u32) {
         let conn = &mut self.outlet.conns[index as usize];
         if let Some(cold) = &mut conn.cold {
-            (cold.identity, cold.expiry, cold.origin) = (None, None, None);
+            (cold.identity, cold.expiry, cold.origin) = (cold.vouched.clone(), None, None);
             conn.cold.take_if(|cold| cold.is_empty());
         }
     }

@@ -182,6 +182,8 @@ pub(super) enum Partial {
 pub(super) struct Cold {
     /// Whom it speaks for; `None` = for anybody.
     pub(super) identity: Option<Arc<Identity>>,
+    /// Whom its certificate says it is: for whom it speaks where no request or command says otherwise.
+    pub(super) vouched: Option<Arc<Identity>>,
     /// The topic of a room.
     pub(super) room: Option<Arc<str>>,
     /// Subscribe commands that wait for owners, by key.
@@ -202,6 +204,7 @@ impl Cold {
     /// Whether there is nothing in it worth keeping it for.
     pub(super) fn is_empty(&self) -> bool {
         self.identity.is_none()
+            && self.vouched.is_none()
             && self.room.is_none()
             && self.subscribes.is_empty()
             && self.origin.is_none()

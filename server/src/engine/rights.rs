@@ -135,11 +135,13 @@ pub fn permits(identity: &Identity, act: Act, name: &str) -> Result<(), Refusal>
 }
 
 impl Engine {
-    /// From now on the connection speaks for `identity`. Subscriptions that it has stay as they are. A connection that is gone
-    /// is left alone.
+    /// From now on the connection speaks for `identity`, unless a request or command of its own says otherwise. Subscriptions that
+    /// it has stay as they are. A connection that is gone is left alone.
     pub fn identify(&mut self, id: ConnId, identity: Arc<Identity>) {
         if let Some(conn) = self.current(id) {
-            conn.cold.get_or_insert_default().identity = Some(identity);
+            let cold = conn.cold.get_or_insert_default();
+            cold.vouched = Some(identity.clone());
+            cold.identity = Some(identity);
         }
     }
 

@@ -22,6 +22,8 @@ use crate::engine::{ConnId, named};
 
 /// Time for handshakes in one tick, before others have their turn. A step that is begun is ended.
 const HANDSHAKE_TURN_US: u64 = 2_000;
+/// What is read at once while the PROXY protocol's header is awaited: more than it is long.
+const FRONT_READ_BYTES: usize = 4096;
 /// What is sealed at once for a connection.
 const BATCH_BYTES: usize = 4 * RECORD_BYTES_MAX;
 /// The answer to those who speak HTTP where TLS is spoken.
@@ -39,6 +41,8 @@ pub(super) struct Session {
     is_fresh: bool,
     /// Something has been received.
     has_begun: bool,
+    /// What came of the PROXY protocol's header, which stands in front of the TLS, while it is incomplete.
+    front: Vec<u8>,
 }
 
 /// The TLS of one shard.
@@ -99,6 +103,7 @@ impl Tls {
             ends: false,
             is_fresh: false,
             has_begun: false,
+            front: Vec::new(),
         }));
         true
     }
@@ -218,7 +223,13 @@ impl Reactor {
                 return true;
             }
             let kept = session.channel.restore(&mut self.buffer);
-            let count = match stream.read(&mut self.buffer[kept..]) {
+            let owes_header = self.engine.owes_proxy_header(id);
+            let room = if owes_header {
+                FRONT_READ_BYTES
+            } else {
+                self.buffer.len() - kept
+            };
+            let count = match stream.read(&mut self.buffer[kept..kept + room]) {
                 Ok(0) => {
                     // The end of the stream without `close_notify`. WebSocket and HTTP have ends of their own, so nothing was cut off
                     // that they would not notice.
@@ -234,14 +245,33 @@ impl Reactor {
                 }
             };
             turn_bytes += count;
-            if let Taken::Done = self.take_tls(now, id, kept, count) {
+            let fresh = if owes_header {
+                self.take_front(now, id, count)
+            } else {
+                Some(count)
+            };
+            if let Some(fresh) = fresh
+                && let Taken::Done = self.take_tls(now, id, kept, fresh)
+            {
                 return false;
             }
-            if count < self.buffer.len() - kept && !ending {
+            if count < room && !ending {
                 return false;
             }
         }
         true
+    }
+
+    /// Takes the PROXY protocol's header off what was read to the front of the buffer. Returns how many bytes of TLS are there instead;
+    /// `None`: none yet.
+    fn take_front(&mut self, now: Now, id: ConnId, count: usize) -> Option<usize> {
+        let session = self.tls.get_mut(id.index as usize)?;
+        session.front.extend_from_slice(&self.buffer[..count]);
+        let header = self.engine.on_proxy_header(now, id, &session.front)?;
+        let front = std::mem::take(&mut session.front);
+        let rest = &front[header..];
+        self.buffer[..rest.len()].copy_from_slice(rest);
+        (!rest.is_empty()).then_some(rest.len())
     }
 
     /// Takes what was read into the buffer behind what was kept there.

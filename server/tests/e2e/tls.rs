@@ -511,10 +511,8 @@ fn a_client_may_do_what_the_rule_for_its_certificate_says() {
         "--tls-client-rights=feed sub=px.> pub=px.>",
         "--tls-client-rights=* sub=px.a",
     ];
-    let server = start(
-        &authority,
-        &[&["--tls-client-ca", text(&ca)][..], &rules].concat(),
-    );
+    let anybody = ["--tls-client-ca", text(&ca), "--allow-anonymous=subscribe"];
+    let server = start(&authority, &[&anybody[..], &rules].concat());
     let named = |name: &str| {
         let files = authority.issue(&[name]);
         let stream = secure_over(tcp(server.tls_addresses[0]), authority.client_with(&files));
@@ -540,8 +538,17 @@ fn a_client_may_do_what_the_rule_for_its_certificate_says() {
     let answer = read_type(&mut other, "subscribed");
     assert_eq!(answer["topics"][0]["topic"], "px.a", "{answer}");
     assert_eq!(answer["errors"][0]["code"], 2003, "{answer}");
-    // Who shows none is whoever was anonymous before.
-    assert_eq!(publish(&mut nobody, "px.a", "3"), 2);
+    // Who shows none may do what anybody may, which is nothing unless it is said.
+    send(
+        &mut nobody,
+        r#"{"action":"publish","topic":"px.a","data":3}"#,
+    );
+    assert_eq!(read_type(&mut nobody, "error")["code"], 2003);
+    send(&mut nobody, r#"{"action":"subscribe","topics":["news"]}"#);
+    assert_eq!(
+        read_type(&mut nobody, "subscribed")["topics"][0]["topic"],
+        "news"
+    );
     // A certificate of somebody else is refused with the handshake.
     let strangers = Authority::new();
     let stranger = strangers.issue(&["feed"]);
@@ -550,4 +557,43 @@ fn a_client_may_do_what_the_rule_for_its_certificate_says() {
         authority.client_with(&stranger),
     );
     assert!(tungstenite::client("wss://localhost/ws", stream).is_err());
+}
+
+#[test]
+fn the_header_of_a_proxy_stands_in_front_of_the_tls() {
+    let authority = Authority::new();
+    let proxy = ["--proxy-protocol", "--trusted-proxy=127.0.0.0/8"];
+    let server = start(
+        &authority,
+        &[&proxy[..], &["--max-connections-per-address=2"]].concat(),
+    );
+    let from = |address: &str, cut: usize| {
+        let mut stream = tcp(server.tls_addresses[0]);
+        let header = format!("PROXY TCP4 {address} 192.0.2.1 50000 443\r\n");
+        let (first, last) = header.split_at(cut);
+        stream
+            .write_all(first.as_bytes())
+            .expect("the server reads");
+        stream.write_all(last.as_bytes()).expect("the server reads");
+        let stream = secure_over(stream, authority.client());
+        tungstenite::client("wss://localhost/ws", stream)
+            .map(|(socket, _)| socket)
+            .ok()
+    };
+    let mut held = vec![
+        from("192.0.2.7", 0).expect("the first"),
+        from("192.0.2.7", 9).expect("the second"),
+    ];
+    assert!(from("192.0.2.7", 3).is_none(), "one address may have two");
+    held.push(from("192.0.2.8", 1).expect("another address"));
+    for socket in &mut held {
+        assert_eq!(read_json(socket)["type"], "hello");
+    }
+    let mut without = secure(&server, &authority);
+    assert!(
+        without
+            .write_all(b"x")
+            .and_then(|()| without.read_to_end(&mut Vec::new()))
+            .is_err()
+    );
 }

@@ -126,7 +126,7 @@ class Tls(unittest.IsolatedAsyncioTestCase):
                 self.assertEqual((child.returncode, printed), (0, b"ok\nok\n"))
 
     async def test_client_certificates_may_be_shown_and_must_then_be_good(self):
-        async with self.server("--tls-client-ca", self.path("ca.pem")) as server:
+        async with self.server("--tls-client-ca", self.path("ca.pem"), "--allow-anonymous", "all") as server:
             good, stranger = self.trust(), self.trust()
             good.load_cert_chain(self.path("client-alice.pem"), self.path("client-alice.key"))
             # A server's certificate is none for a client.
