@@ -213,7 +213,7 @@ fn kept_bytes(partial: &Partial) -> u64 {
     let heap = match partial {
         Partial::Head(head) => head.capacity(),
         Partial::Body(body) => body.reader.buffered_bytes(),
-        Partial::Message(reader) => reader.buffered_bytes(),
+        Partial::Message(reader) => size_of_val(&**reader) + reader.buffered_bytes(),
     };
     (size_of::<Partial>() + heap) as u64
 }

@@ -24,7 +24,7 @@ impl Engine {
             .take()
             .map(|partial| *partial)
         {
-            Some(Partial::Message(reader)) => reader,
+            Some(Partial::Message(reader)) => *reader,
             _ => Reader::default(),
         };
         let limits = self.limits;
@@ -45,7 +45,7 @@ impl Engine {
         }
         let conn = &mut self.outlet.conns[index as usize];
         if matches!(conn.stage, Stage::Open | Stage::Closing) && !reader.is_idle() {
-            conn.partial = Some(Box::new(Partial::Message(reader)));
+            conn.partial = Some(Box::new(Partial::Message(Box::new(reader))));
         }
     }
 

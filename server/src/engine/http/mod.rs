@@ -102,6 +102,8 @@ impl Engine {
         let conn = &mut self.outlet.conns[index as usize];
         match conn.partial.take().map(|partial| *partial) {
             Some(Partial::Head(mut kept)) => {
+                // No more than is needed: most heads come in one piece or two, and thousands may be half sent.
+                kept.reserve_exact(bytes.len());
                 kept.extend_from_slice(bytes);
                 // A head ends with a line, and has a bounded number of lines: one that comes byte by byte is not parsed for each byte.
                 let may_end = bytes.contains(&b'\n') || kept.len() > limits.head_bytes_max;
