@@ -6,7 +6,7 @@ import { chromium } from "playwright-core";
 
 import { DEADLINE_MS } from "../clients/node/server.js";
 
-const ARGS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking", "--disable-component-update", "--disable-sync"];
+const ARGS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking", "--disable-component-update", "--disable-sync", "--host-resolver-rules=MAP elsewhere.test 127.0.0.1"];
 const executablePath = process.env.CHROMIUM ?? "/usr/bin/chromium";
 
 /// The browser of each test.
