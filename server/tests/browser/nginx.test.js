@@ -58,7 +58,7 @@ async function startNginx(t, { http, proxied }) {
   // Debian's folders for bodies may only be its own user's to write.
   conf = conf.replace("http {", `http {\n${["client_body", "proxy", "fastcgi", "uwsgi", "scgi"].map((name) => `${name}_temp_path ${folder}/${name};`).join("\n")}`);
   writeFileSync(join(folder, "nginx.conf"), conf);
-  const child = spawn("nginx", ["-c", join(folder, "nginx.conf"), "-e", join(folder, "error.log")], { stdio: ["ignore", "inherit", "inherit"] });
+  const child = spawn("/usr/sbin/nginx", ["-c", join(folder, "nginx.conf"), "-e", join(folder, "error.log")], { stdio: ["ignore", "inherit", "inherit"] });
   const exit = once(child, "exit");
   t.after(async () => {
     child.kill("SIGTERM");
