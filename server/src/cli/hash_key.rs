@@ -6,8 +6,14 @@ use anyhow::{Context as _, ensure};
 
 use crate::auth::new_key;
 
-/// Make an API key: its owner gets the key, the file of --api-keys gets the line.
+const EXAMPLES: &str = "\
+Examples:
+  fanfare hash-key feed --publish 'px.>,news' >> api.keys    the key is shown once, the file gets its line
+  fanfare hash-key cron --publish alerts --subscribe 'px.*'";
+
+/// Make an API key: its owner gets the key, the file of --api-keys gets the line
 #[derive(Debug, clap::Args)]
+#[command(after_help = EXAMPLES)]
 pub(super) struct Args {
     /// Who the key is for
     name: String,

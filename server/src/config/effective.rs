@@ -176,6 +176,9 @@ mod tests {
     #[test]
     fn the_defaults_in_the_help_are_the_defaults() {
         let mut options = Config::default().to_options(&[]);
+        // What is told only where it does something, and what depends on where the server listens.
+        options.auth_timeout = Some(Millis(Config::default().settings.auth_timeout_ms));
+        options.allow_anonymous = None;
         options.repeat = Some(false);
         options.speed = Some(1.0);
         options.sim_seed = Some(SIM_SEED);
