@@ -12,6 +12,7 @@ use fanfare_wire::topic;
 use super::Engine;
 use super::asks::{Ask, What};
 use super::conn::Door;
+use super::naming::Sign;
 use super::rights::Act;
 use crate::hub::Hub;
 use crate::hub::mail::{Reply, Request};
@@ -164,7 +165,9 @@ impl Engine {
             id: id.map(|id| id.0.into()),
             what,
         });
-        let payload = Payload::new(Form::Json, data.as_bytes());
+        let signed = self.signed(index, data.as_bytes(), Sign::Forged);
+        let data = signed.as_deref().unwrap_or(data.as_bytes());
+        let payload = Payload::new(Form::Json, data);
         self.ask_for(
             index,
             Request::Publish {

@@ -10,7 +10,7 @@ use fanfare_wire::reader::{Item, Reader};
 use super::Engine;
 use super::conn::{ConnId, Door, Partial, Stage};
 use super::disconnect::Disconnect;
-use super::naming;
+use super::naming::Sign;
 use super::rates::Rated;
 use super::rights::Act;
 use crate::hub::mail::{Reply, Request, Ticket};
@@ -149,7 +149,10 @@ impl Engine {
             ask: index,
             part: self.outlet.conns[index as usize].generation,
         };
-        let signed = self.signed(index, form, bytes);
+        let signed = match form {
+            Form::Text => self.signed(index, bytes, Sign::Always),
+            _ => None,
+        };
         let bytes = signed.as_deref().unwrap_or(bytes);
         self.ask_for(
             index,
@@ -160,21 +163,6 @@ impl Engine {
                 reply: Reply::Failure(ticket),
             },
         );
-    }
-
-    /// What somebody says in a room with the sender's name in it, where the operator wants that and it is a message with room for it.
-    fn signed(&self, index: u32, form: Form, bytes: &[u8]) -> Option<Vec<u8>> {
-        let key = self.settings.room_user.as_deref()?;
-        let text = std::str::from_utf8(bytes)
-            .ok()
-            .filter(|_| form == Form::Text)?;
-        let cold = self.outlet.conns[index as usize].cold.as_ref();
-        let identity = cold.and_then(|cold| cold.identity.as_ref());
-        naming::signed(
-            text,
-            key,
-            identity.and_then(|identity| identity.name.as_deref()),
-        )
     }
 
     /// What somebody said in a room was not published.

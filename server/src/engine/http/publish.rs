@@ -14,6 +14,7 @@ use super::super::Engine;
 use super::super::asks::{Ask, What};
 use super::super::commands::{Fault, KEY_BYTES_MAX};
 use super::super::conn::{Partial, Stage};
+use super::super::naming::Sign;
 use super::super::rates::Rated;
 use super::super::rights::Act;
 use super::query::{self, Query};
@@ -217,6 +218,12 @@ impl Engine {
         bytes: &[u8],
     ) -> Result<(), Fault> {
         judge_form(form, bytes)?;
+        // A room hands on texts of any type.
+        let signed = match form {
+            Form::Json | Form::Text => self.signed(index, bytes, Sign::Forged),
+            Form::Binary => None,
+        };
+        let bytes = signed.as_deref().unwrap_or(bytes);
         let what = What::Post {
             topic: topic.clone(),
         };
@@ -308,6 +315,8 @@ impl Engine {
             let text = format!("too many publishes; wait {} ms", soon.retry_ms);
             return Err((ErrorCode::Rate, text.into()));
         }
+        let signed = self.signed(index, data, Sign::Forged);
+        let data = signed.as_deref().unwrap_or(data);
         let topic: Arc<str> = (*line.topic).into();
         self.ask_for(
             index,
