@@ -20,6 +20,7 @@ use super::hashing::ByNumber;
 use super::http::Answer;
 use super::http::query::Query;
 use super::rights::{Act, Identity, Scope, permits};
+use super::subscribe::WantState;
 use crate::addresses::{Address, Table, TooMuch, client_behind};
 use crate::auth::{AuthError, Credential, Keyring};
 use crate::clock::{Ms, Now};
@@ -190,20 +191,35 @@ impl Engine {
     /// Judges a request before it is looked at: its origin, its address, its token.
     pub(super) fn admit(&mut self, index: u32, request: &Request<'_>) -> Result<(), Answer> {
         self.forget_identity(index);
-        let origin = request.header("origin");
-        match self.settings.origins.judge(origin, request.header("host")) {
-            Verdict::Own => {}
+        self.admit_origin(index, request)?;
+        self.admit_address(index, request)?;
+        self.admit_token(index, request)
+    }
+
+    /// A browser lets any page send requests anywhere, with the cookies of whom it visits; which page it is stands in `Origin`.
+    fn admit_origin(&mut self, index: u32, request: &Request<'_>) -> Result<(), Answer> {
+        let mut named = request.headers.all("origin");
+        let origin = named.next();
+        let verdict = if named.next().is_some() {
+            Verdict::Refused
+        } else if origin.is_none() && !must_name_origin(request) {
+            Verdict::Own
+        } else {
+            let host = request.header("host");
+            self.settings.origins.judge(origin, host)
+        };
+        match verdict {
+            Verdict::Own => Ok(()),
             Verdict::Foreign => {
                 let cold = &mut self.outlet.conns[index as usize].cold;
                 cold.get_or_insert_default().origin = origin.map(Into::into);
+                Ok(())
             }
             Verdict::Refused => {
-                let text = "pages of this origin may not ask here (--allow-origin)\n";
-                return Err(Answer::plain(403, text));
+                let text = "pages of this origin may not ask here (--allow-origin)";
+                Err(refusal(request, 403, &(ErrorCode::Forbidden, text.into())))
             }
         }
-        self.admit_address(index, request)?;
-        self.admit_token(index, request)
     }
 
     /// Behind a proxy, each WebSocket and each stream counts for the address that stands before it.
@@ -216,6 +232,12 @@ impl Engine {
         else {
             return Ok(());
         };
+        // A proxy sends the requests of one client after another on the same connection: whom it was counted for has had his answer.
+        if std::mem::take(&mut peer.is_counted)
+            && let Some(table) = &self.peers.table
+        {
+            table.leave(peer.address);
+        }
         let headers = &request.headers;
         let forwarded_for = headers.all("x-forwarded-for");
         let trusted = &self.settings.trusted_proxies;
@@ -233,13 +255,19 @@ impl Engine {
         let Some(keys) = self.keys.clone() else {
             return Ok(());
         };
+        // Elsewhere nobody needs to be known, and an old cookie must keep nobody from the page where a new one is to be had. What asks
+        // whether a page may ask carries no token of its own.
+        let is_asked = request.wants_upgrade() || request.path.starts_with("/v1/");
+        if !is_asked || request.method == "OPTIONS" {
+            return Ok(());
+        }
         let query = Query::parse(request.query);
         let Some(token) = self.token_of(request, &query) else {
             return Ok(());
         };
         let (identity, expires_s) = self
             .identity_of(&keys, token)
-            .map_err(|error| Answer::fault(&fault(error)))?;
+            .map_err(|error| refusal(request, 401, &fault(error)))?;
         self.take_identity(index, identity, expires_s);
         Ok(())
     }
@@ -325,6 +353,7 @@ impl Engine {
         self.take_identity(index, identity.clone(), expires_s);
         let next_ms = self.expiry_left_ms(index).unwrap_or(u32::MAX);
         self.due.set_earlier(index, self.now, next_ms);
+        self.refuse_waiting(index, &identity);
         let list = self.outlet.conns[index as usize].subs;
         let lost: Vec<_> = (self.hub.subs.of(list))
             .filter_map(|sub| {
@@ -343,6 +372,21 @@ impl Engine {
             });
         }
         Ok(())
+    }
+
+    /// Takes what is not allowed out of commands that wait for owners; their acks will say so.
+    fn refuse_waiting(&mut self, index: u32, identity: &Identity) {
+        let cold = self.outlet.conns[index as usize].cold.as_ref();
+        for &key in cold.map_or(&[][..], |cold| &cold.subscribes) {
+            for want in &mut self.subscribes[key as usize].wants {
+                let name = self.hub.source_name(want.source);
+                if want.state == WantState::Wanted
+                    && let Err(refusal) = permits(identity, Act::Subscribe, name)
+                {
+                    want.state = WantState::Refused(refusal.code(), refusal.message());
+                }
+            }
+        }
     }
 
     /// Whether a connection may do nothing before it has said who it is.
@@ -431,6 +475,25 @@ impl From<Credential> for Identity {
             publish: Scope::Filters(credential.publish.into()),
         }
     }
+}
+
+/// What a page could do harm with. Browsers name no origin when a page gets something from its own server, but they say that it is so
+/// (Fetch Metadata), and no page can say it in their stead.
+fn must_name_origin(request: &Request<'_>) -> bool {
+    let acts = request.wants_upgrade() || request.method == "POST" || request.path == "/v1/sse";
+    acts && request.header("sec-fetch-site") != Some("same-origin")
+}
+
+/// A refusal in the words of the path that was asked for.
+fn refusal(request: &Request<'_>, status: u16, fault: &Fault) -> Answer {
+    if request.path.starts_with("/v1/") {
+        return Answer::fault(fault).with_status(status);
+    }
+    let answer = Answer::plain(status, format!("{}\n", fault.1));
+    if status == 401 {
+        return answer.with("WWW-Authenticate", "Bearer".into());
+    }
+    answer
 }
 
 fn fault(error: AuthError) -> Fault {

@@ -3,6 +3,7 @@
 mod binary;
 mod endings;
 mod filters;
+mod identity;
 mod keys;
 mod polls;
 mod rates;
