@@ -338,6 +338,7 @@ impl Engine {
         self.rates.sweep(now.mono_us);
         self.sweep();
         self.beat();
+        self.forget_lists();
         self.resume_answered();
         self.release_updates();
         self.close_overflowed();

@@ -139,21 +139,20 @@ impl Engine {
             .and_then(|_| limit_of(query));
         let limit = judged.map_err(|fault: Fault| Answer::fault(&fault))?;
         let limit = limit as usize;
-        let now_us = self.now.mono_us;
+        self.forget_lists();
         let lists = &mut self.listings.lists;
-        lists.retain(|list| match list.made_us {
-            Some(made_us) => now_us - made_us < LISTING_LIFE_US,
-            None => true,
-        });
         let place = lists.iter().position(|list| *list.filter == *filter);
-        let place = match place {
-            Some(place) => place,
-            None if lists.len() >= LISTINGS_MAX => {
+        let is_full = place.is_none() && lists.len() >= LISTINGS_MAX;
+        if is_full {
+            // The oldest that has been made makes room.
+            let made = lists.iter().position(|list| list.made_us.is_some());
+            let Some(made) = made else {
                 let text = "too many lists are being made\n";
                 return Err(Answer::retry(503, text, 1));
-            }
-            None => self.ask_for_list(filter),
-        };
+            };
+            lists.remove(made);
+        }
+        let place = place.unwrap_or_else(|| self.ask_for_list(filter));
         let id = self.id_of(index);
         let list = &mut self.listings.lists[place];
         if list.made_us.is_some() {
@@ -163,6 +162,13 @@ impl Engine {
         list.waiting.push((id, limit));
         self.begin_asking(index);
         Ok(())
+    }
+
+    /// Lets lists go that are too old to be served again.
+    pub(in crate::engine) fn forget_lists(&mut self) {
+        let now_us = self.now.mono_us;
+        let is_young = |made_us: u64| now_us - made_us < LISTING_LIFE_US;
+        (self.listings.lists).retain(|list| list.made_us.is_none_or(is_young));
     }
 
     fn ask_for_list(&mut self, filter: &str) -> usize {
