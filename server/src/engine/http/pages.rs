@@ -34,7 +34,9 @@ impl Engine {
         let is_same = request
             .header("if-range")
             .is_none_or(|tag| tag == &*file.etag);
-        let range = request.header("range").filter(|_| is_same);
+        // Nothing but GET has parts (RFC 9110, section 14.2).
+        let has_parts = is_same && request.method == "GET";
+        let range = request.header("range").filter(|_| has_parts);
         match range.map_or(Asked::Whole, |range| asked(range, whole.len())) {
             Asked::Whole => self.send_file(index, &file, 200, whole),
             Asked::Part(part) => self.send_file(index, &file, 206, part),
