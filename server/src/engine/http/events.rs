@@ -33,9 +33,11 @@ pub(in crate::engine) struct Once {
 enum OnceState {
     /// The owners have not answered yet.
     Opening,
-    /// Nothing but the ack is queued; how many updates had come to the shard by then.
-    Acked(u64),
-    /// The ack is written: what is written next is news.
+    /// So much was queued with the ack, charged bytes.
+    Acked(u32),
+    /// Nothing came to the ack until it was offered to the socket.
+    Offered,
+    /// Whatever is written next is news, or news has come with the ack.
     Waiting,
 }
 
@@ -190,7 +192,6 @@ impl Engine {
                 self.outlet.push_own(index, &line);
             }
         }
-        let updates = self.counters.updates_in;
         let conn = &mut self.outlet.conns[index as usize];
         if !conn.has(flag::ONCE) || conn.stage != Stage::Open {
             return;
@@ -198,25 +199,38 @@ impl Engine {
         if has_opened || conn.wait.is_some() {
             return self.end_after_answer(index, Disconnect::Http(200));
         }
+        let queued_bytes = conn.outbox.charged_bytes();
         if let Some(once) = conn.cold.as_mut().and_then(|cold| cold.once.as_mut()) {
-            once.state = OnceState::Acked(updates);
+            once.state = OnceState::Acked(queued_bytes);
         }
+    }
+
+    /// It is the turn of a stream for one answer to be written to: is there more than its ack? What has come to the shard meanwhile says
+    /// nothing about that, it may have come for others.
+    pub(in crate::engine) fn on_once_offered(&mut self, index: u32) {
+        let conn = &mut self.outlet.conns[index as usize];
+        let (queued_bytes, has_marks) = (conn.outbox.charged_bytes(), conn.wait.is_some());
+        let cold = conn.cold.as_mut();
+        let Some(once) = cold.and_then(|cold| cold.once.as_mut()) else {
+            return;
+        };
+        once.state = match once.state {
+            OnceState::Acked(acked) if acked == queued_bytes && !has_marks => OnceState::Offered,
+            OnceState::Opening => OnceState::Opening,
+            // A second turn: there was more.
+            OnceState::Acked(_) | OnceState::Offered | OnceState::Waiting => OnceState::Waiting,
+        };
     }
 
     /// All that a stream for one answer was to be told is written.
     pub(in crate::engine) fn on_once_flushed(&mut self, index: u32) {
-        let updates = self.counters.updates_in;
         let cold = self.outlet.conns[index as usize].cold.as_mut();
         let Some(once) = cold.and_then(|cold| cold.once.as_mut()) else {
             return;
         };
         match once.state {
-            OnceState::Opening => {}
-            // Something has come since, and it may have been written with the ack.
-            OnceState::Acked(before) if updates != before => {
-                self.end_after_answer(index, Disconnect::Http(200));
-            }
-            OnceState::Acked(_) => once.state = OnceState::Waiting,
+            OnceState::Opening | OnceState::Acked(_) => {}
+            OnceState::Offered => once.state = OnceState::Waiting,
             OnceState::Waiting => self.end_after_answer(index, Disconnect::Http(200)),
         }
     }
