@@ -396,12 +396,18 @@ impl Engine {
         !self.jam.deliveries
     }
 
-    /// Whether mail that was brought is still to be worked through, or requests that were kept.
+    /// Whether mail that was brought is still to be worked through.
     #[must_use]
     pub fn has_backlog(&self) -> bool {
-        !self.answered.is_empty()
-            || !self.inbox.deliveries.is_empty()
+        !self.inbox.deliveries.is_empty()
             || (self.takes_requests() && !self.inbox.requests.is_empty())
+    }
+
+    /// Whether connections may go on with requests that were kept: call [`Engine::on_mail`] again without waiting for anything. Not a
+    /// backlog: where requests are answered in every tick, mail must be taken all the same.
+    #[must_use]
+    pub fn has_answered(&self) -> bool {
+        !self.answered.is_empty()
     }
 
     /// Whether this tick has room for more input: so much mail was written in it that it should be posted first.

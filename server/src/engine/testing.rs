@@ -206,7 +206,7 @@ impl World {
             busy |= self.carry_mail(shard);
             busy |= self.flush(shard);
             self.engines[shard].end_tick(self.now);
-            busy |= self.engines[shard].has_backlog();
+            busy |= self.engines[shard].has_backlog() || self.engines[shard].has_answered();
         }
         busy
     }

@@ -167,7 +167,8 @@ impl Reactor {
     }
 
     fn timeout(&mut self) -> Option<Duration> {
-        if self.engine.has_backlog() || self.engine.has_dirty() {
+        let engine = &self.engine;
+        if engine.has_backlog() || engine.has_dirty() || engine.has_answered() {
             return Some(Duration::ZERO);
         }
         // What waits to be read may be all paused; what waits to be posted is refused.

@@ -160,7 +160,10 @@ impl World {
                 self.tick(shard);
             }
             let is_idle = |engine: &mut crate::engine::Engine| {
-                !engine.has_backlog() && !engine.has_dirty() && engine.outgoing().waiting() == 0
+                !engine.has_backlog()
+                    && !engine.has_answered()
+                    && !engine.has_dirty()
+                    && engine.outgoing().waiting() == 0
             };
             let is_read = (self.clients.iter())
                 .all(|client| client.socket.up.is_empty() && !client.socket.is_blocked);
