@@ -215,8 +215,12 @@ impl Engine {
             return;
         }
         if rest.len() > most {
-            // Whoever asks for so much at once is answered what is under way, and no more.
+            // Whoever asks for so much at once is answered what is under way, and no more: where the next request would begin
+            // is lost with what is thrown away here.
             conn.flags &= !flag::KEEP;
+            if conn.stage == Stage::Head {
+                self.end_after_answer(index, Disconnect::Http(413));
+            }
             return;
         }
         if conn.stage == Stage::Head && conn.has(flag::KEEP) && !conn.has(flag::BEGUN) {
@@ -333,10 +337,6 @@ impl Engine {
         }
         let endpoint = Endpoint::find(request.path);
         let done = match (request.method, &endpoint) {
-            ("OPTIONS", endpoint) => {
-                self.answer_preflight(index, request, endpoint.allow());
-                Ok(())
-            }
             ("POST", Endpoint::Topic(_) | Endpoint::PublishMany) => {
                 let topic = match endpoint {
                     Endpoint::Topic(name) => Some(name),
@@ -344,9 +344,13 @@ impl Engine {
                 };
                 self.begin_intake(index, request, topic, framing, has_rest)
             }
-            // Nothing that is got takes a body: the connection cannot be read on behind one.
-            ("GET" | "HEAD", _) if framing != Framing::None => {
+            // Nothing but a value takes a body: the connection cannot be read on behind another.
+            ("GET" | "HEAD" | "OPTIONS", _) if framing != Framing::None => {
                 Err(Answer::plain(413, "this request takes no body\n"))
+            }
+            ("OPTIONS", endpoint) => {
+                self.answer_preflight(index, request, endpoint.allow());
+                Ok(())
             }
             ("GET" | "HEAD", endpoint) => self.get(index, request, endpoint),
             (_, endpoint) => {
