@@ -289,12 +289,10 @@ impl Engine {
         self.now = now;
         let Some(conn) = self.current(id) else { return };
         match conn.stage {
-            Stage::Open | Stage::Body | Stage::Polling => {
-                self.finish(id.index, Disconnect::PeerGone);
-            }
-            Stage::Head => {
+            Stage::Open => self.finish(id.index, Disconnect::PeerGone),
+            Stage::Head | Stage::Body | Stage::Polling => {
                 conn.flags |= flag::EOF;
-                self.end_if_done(id.index);
+                self.on_http_end(id.index);
             }
             Stage::Closing | Stage::Linger => self.end_socket(id.index),
             // Our last words are still on their way; the flush or the close timeout ends it.

@@ -163,17 +163,34 @@ impl Engine {
         self.end_if_done(index);
     }
 
-    /// The peer has ended its side: what it asked for before is still answered, and then the connection ends.
-    pub(super) fn end_if_done(&mut self, index: u32) {
+    /// The peer has ended its side. What it asked for before is still answered, as far as the answer is known; whether it is still there
+    /// to hear it nobody can tell.
+    pub(super) fn on_http_end(&mut self, index: u32) {
+        match self.outlet.conns[index as usize].stage {
+            Stage::Head => self.go_on(index),
+            Stage::Polling => self.end_wait(index),
+            _ => self.end_if_done(index),
+        }
+    }
+
+    /// The peer has ended its side, and nothing that it asked for is left to be carried out: the connection ends, too, once all is
+    /// written. Half a request is none.
+    fn end_if_done(&mut self, index: u32) {
         let conn = &self.outlet.conns[index as usize];
-        if conn.stage != Stage::Head || !conn.has(flag::EOF) {
+        if !conn.has(flag::EOF) || !matches!(conn.stage, Stage::Head | Stage::Body) {
             return;
         }
         if conn.outbox.is_empty() {
             self.finish(index, Disconnect::PeerGone);
-        } else if !self.is_backed_up(index) {
+        } else if conn.stage == Stage::Body || !self.is_backed_up(index) {
             self.end_after_answer(index, Disconnect::PeerGone);
         }
+    }
+
+    /// Whether a connection that was answered before has asked for nothing since.
+    pub(super) fn is_between_requests(&self, index: u32) -> bool {
+        let conn = &self.outlet.conns[index as usize];
+        conn.stage == Stage::Head && conn.has(flag::KEEP) && !conn.has(flag::BEGUN)
     }
 
     /// Whether the next request has to wait until the answers before it are written.

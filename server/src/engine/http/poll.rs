@@ -28,6 +28,8 @@ use crate::hub::update::{Update, Variant};
 pub(in crate::engine) struct Wish {
     /// The seq of this epoch that the client has, and that is no news to it.
     has: Option<u64>,
+    /// Whatever the topic stands at is no news to it: it has said `If-None-Match: *`.
+    has_any: bool,
     /// Until when it waits for news.
     until: Option<Ms>,
 }
@@ -74,8 +76,8 @@ impl Engine {
 
     fn wish(&self, request: &Request<'_>, query: &Query<'_>) -> Result<Wish, Fault> {
         let ours = &**self.hub.epoch();
-        let tags = request.header("if-none-match").unwrap_or("").split(',');
-        let tagged = tags.filter_map(|tag| seq_of_tag(tag.trim(), ours)).max();
+        let tags = || request.headers.tokens("if-none-match");
+        let tagged = tags().filter_map(|tag| seq_of_tag(tag, ours)).max();
         let is_ours = query.get("epoch").is_none_or(|epoch| epoch == ours);
         let after = query.number("after")?.filter(|_| is_ours);
         let wait_ms = query
@@ -85,6 +87,7 @@ impl Engine {
         let now = self.now.ms();
         Ok(Wish {
             has: after.max(tagged),
+            has_any: tags().any(|tag| tag == "*"),
             until: (wait_ms > 0).then(|| Ms(now.0.wrapping_add(wait_ms))),
         })
     }
@@ -100,13 +103,15 @@ impl Engine {
             return;
         };
         let topic = &self.hub.topics[id];
-        let is_news = wish.has.is_none_or(|has| has != topic.seq);
+        let is_news = !wish.has_any && wish.has.is_none_or(|has| has != topic.seq);
+        // Who may have left is not waited with.
+        let has_left = self.outlet.conns[index as usize].has(flag::EOF);
         match (&topic.last, wish.until) {
             (Some(last), _) if is_news => {
                 let last = last.clone();
                 self.send_value(index, &last);
             }
-            (_, Some(until)) => {
+            (_, Some(until)) if !has_left => {
                 let conn = &mut self.outlet.conns[index as usize];
                 conn.stage = Stage::Polling;
                 conn.last_seen = until;
@@ -121,7 +126,7 @@ impl Engine {
                 let wait_ms = until.since(self.now.ms());
                 self.due.set(index, self.now, wait_ms);
             }
-            (last, None) => {
+            (last, _) => {
                 let answer = match last {
                     Some(last) => no_news(&self.outlet.conns[index as usize], Some(&last.etag())),
                     None => Answer::fault(&(ErrorCode::NoHistory, "the topic has no value".into())),
