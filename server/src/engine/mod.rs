@@ -355,6 +355,10 @@ impl Engine {
         for index in all {
             match self.outlet.conns[index as usize].stage {
                 Stage::Open => self.begin_close(index, Disconnect::Shutdown),
+                // It has been answered all that it asked: another answer would be taken for that to its next request.
+                Stage::Head if self.is_between_requests(index) => {
+                    self.end_after_answer(index, Disconnect::Shutdown);
+                }
                 Stage::Head | Stage::Body | Stage::Asking | Stage::Polling => {
                     let answer = Answer::retry(503, "the server stops\n", 1 + index % 10);
                     self.respond_and_end(index, &answer, Disconnect::Shutdown);

@@ -183,7 +183,7 @@ impl Engine {
                 }
                 return Some(left_ms);
             }
-            Stage::Head if conn.has(flag::KEEP) && !conn.has(flag::BEGUN) => {
+            Stage::Head if self.is_between_requests(index) => {
                 (settings.keep_alive_timeout_ms, None)
             }
             Stage::Body => (
