@@ -4,6 +4,8 @@ mod binary;
 mod endings;
 mod filters;
 mod identity;
+mod http;
+mod http_ends;
 mod keys;
 mod polls;
 mod rates;
