@@ -107,7 +107,39 @@ pub(super) fn decode(part: &str) -> Option<Cow<'_, str>> {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
+
+    proptest! {
+        #[test]
+        fn what_a_form_wrote_is_read_again(
+            pairs in prop::collection::vec(("[a-z]{1,3}", ".{0,12}"), 0..6),
+        ) {
+            let mut text = form_urlencoded::Serializer::new(String::new());
+            text.extend_pairs(&pairs);
+            let text = text.finish();
+            let query = Query::parse(Some(&text));
+            for (name, _) in &pairs {
+                let first = pairs.iter().find(|(other, _)| other == name);
+                prop_assert_eq!(query.get(name), first.map(|(_, value)| value.as_str()));
+            }
+        }
+
+        #[test]
+        fn any_query_is_read_as_something_or_refused(text in ".{0,60}", value in ".{0,20}") {
+            for text in [text.clone(), format!("wait={value}&after={value}&mode={text}&snapshot={value}&min_interval_ms={text}")] {
+                let query = Query::parse(Some(&text));
+                for name in ["wait", "after"] {
+                    let digits = query.get(name).is_some_and(|value| value.bytes().any(|byte| byte.is_ascii_digit()));
+                    prop_assert!(digits || !matches!(query.number(name), Ok(Some(_))));
+                    prop_assert!(digits || !matches!(query.duration_ms(name), Ok(Some(_))));
+                }
+                let _ = (query.options(), query.flag("snapshot"));
+            }
+            let _ = decode(&value);
+        }
+    }
 
     #[test]
     fn parameters_are_read_as_forms_write_them() {
