@@ -22,8 +22,8 @@ AGENT = "fanfare"
 PLAIN = ["1.*", "2.*", "3.*", "4.*", "5.*", "6.*", "7.*", "9.*", "10.*"]
 COMPRESSED = ["12.*", "13.*"]
 # The largest message of the suite has 16 MiB, and comes in fragments of 64 bytes.
-LIMITS = ["--max-frame-bytes", "32m", "--max-message-bytes", "32m", "--max-fragments", "unlimited", "--outbox-bytes", "64m"]
-SERVE = ["serve", "--echo", "--compress", "true", "--compress-threshold", "0", *LIMITS]
+LIMITS = ["--max-frame-bytes", "32m", "--max-message-bytes", "32m", "--max-fragments", "0", "--max-outbox-bytes", "64m"]
+SERVE = ["serve", "--echo", "--compress", "--compress-threshold", "0", *LIMITS]
 # A case that hangs is given up by the suite itself; this is for a suite that hangs.
 TIMEOUT_S = 3600
 

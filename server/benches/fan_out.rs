@@ -98,6 +98,7 @@ impl Shard {
             filters_per_topic_max: 64,
             keys: Settings::default().keys,
             history: Arc::default(),
+            threshold: Settings::default().compression.threshold,
         };
         let settings = Arc::new(Settings::default());
         let mut engine = Engine::new(ShardId(0), charter, settings, SUBSCRIBERS + 1);

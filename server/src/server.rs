@@ -174,6 +174,7 @@ fn charter(config: &Config, shards: u16) -> Charter {
         filters_per_topic_max: settings.filters_per_topic_max,
         keys: settings.keys,
         history: settings.history.clone().into(),
+        threshold: settings.compression.threshold,
     }
 }
 

@@ -96,6 +96,7 @@ fn engine(connections: usize) -> Engine {
         filters_per_topic_max: 64,
         keys: Settings::default().keys,
         history: Arc::default(),
+        threshold: Settings::default().compression.threshold,
     };
     Engine::new(
         ShardId(0),

@@ -12,6 +12,7 @@ impl Config {
         let settings = &self.settings;
         let pairs = self.tls.as_ref().map_or(&[][..], |files| &files.pairs);
         let keys = &self.keys;
+        let compression = settings.compression;
         let replay = self.replay.as_ref();
         let sim = self.sim.as_ref();
         Options {
@@ -75,7 +76,11 @@ impl Config {
             max_body_bytes: Some(Bytes(settings.body_bytes_max as u64)),
             max_commands_per_s: Some(settings.commands_per_s),
             max_publishes_per_s: Some(settings.publishes_per_s),
-            max_fragments: Some(settings.fragments_max),
+            max_pings_per_s: Some(settings.pings_per_s),
+            max_fragments: Some(match settings.fragments_max {
+                u32::MAX => 0,
+                most => most,
+            }),
             max_subscriptions: Some(settings.subscriptions_max),
             max_topics: Some(settings.topics_max),
             max_keys: Some(settings.keys.count),
@@ -87,6 +92,9 @@ impl Config {
             history: history::written(&settings.history),
             history_count: Some(settings.history.otherwise.count),
             max_outbox_bytes: Some(Bytes(settings.outbox_bytes_max.into())),
+            compress: Some(compression.threshold.bytes().is_some()),
+            compress_threshold: (compression.threshold.bytes()).map(|bytes| Bytes(bytes.into())),
+            compress_contexts: (compression.threshold.bytes()).map(|_| compression.contexts_max),
             flush_interval_us: Some(settings.flush_interval_us),
             max_head_bytes: Some(Bytes(settings.head_bytes_max as u64)),
             body_timeout: Some(Millis(settings.body_timeout_ms)),
@@ -142,6 +150,7 @@ mod tests {
             "--tls-key=c.key",
             "--tls-client-ca=ca.pem",
             "--tls-client-rights=feed sub=a pub=b",
+            "--compress",
         ];
         let options = Options::from_flags(&flags);
         Config::from_options(&options)
@@ -182,6 +191,8 @@ mod tests {
         options.repeat = Some(false);
         options.speed = Some(1.0);
         options.sim_seed = Some(SIM_SEED);
+        options.compress_threshold = Some(Bytes(256));
+        options.compress_contexts = Some(0);
         let table = toml::Table::try_from(options).unwrap();
         let command = Options::augment_args(Command::new("serve"));
         for arg in command.get_arguments() {

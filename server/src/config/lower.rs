@@ -6,8 +6,10 @@ use std::ops::RangeInclusive;
 use anyhow::{Context as _, ensure};
 
 use super::{Bytes, Config, Millis, Options, STATS_INTERVAL_MS, feeds, history, identity, tls};
-use crate::engine::{KeyWindow, Route, Settings, Target};
+use crate::engine::{Compression, KeyWindow, Route, Settings, Target, Threshold};
 
+/// Below it little is saved: there is not much in a short text that it could refer back to.
+const COMPRESS_THRESHOLD_BYTES: u64 = 256;
 const SHARDS_MAX: usize = 1024;
 const KERNEL_BUFFER_BYTES: RangeInclusive<u64> = 1 << 10..=1 << 30;
 
@@ -91,10 +93,14 @@ fn settings(options: &Options) -> anyhow::Result<Settings> {
                 .max_publishes_per_s
                 .unwrap_or(default.publishes_per_s),
         )?,
-        fragments_max: count(
-            "max-fragments",
-            options.max_fragments.unwrap_or(default.fragments_max),
+        pings_per_s: rate(
+            "max-pings-per-s",
+            options.max_pings_per_s.unwrap_or(default.pings_per_s),
         )?,
+        fragments_max: match options.max_fragments {
+            Some(0) => u32::MAX,
+            given => given.unwrap_or(default.fragments_max),
+        },
         subscriptions_max: count(
             "max-subscriptions",
             options
@@ -133,6 +139,7 @@ fn settings(options: &Options) -> anyhow::Result<Settings> {
                 .unwrap_or(default.history.otherwise.count),
         ),
         outbox_bytes_max: size("max-outbox-bytes", outbox_bytes, 4 << 10..=1 << 30)? as u32,
+        compression: compression(options)?,
         flush_interval_us: flush_interval(options.flush_interval_us)?,
         head_bytes_max: size("max-head-bytes", head_bytes, 1 << 10..=1 << 20)? as usize,
         body_timeout_ms: millis(options.body_timeout, default.body_timeout_ms),
@@ -147,6 +154,23 @@ fn settings(options: &Options) -> anyhow::Result<Settings> {
         close_timeout_ms: millis(options.close_timeout, default.close_timeout_ms),
         has_admin_port: !options.admin_listen.is_empty(),
         stats_interval_ms: STATS_INTERVAL_MS,
+    })
+}
+
+/// How messages are compressed. What says how makes sense only if they are.
+fn compression(options: &Options) -> anyhow::Result<Compression> {
+    let threshold = given_or(options.compress_threshold, COMPRESS_THRESHOLD_BYTES);
+    let threshold = size("compress-threshold", threshold, 0..=1 << 30)? as u32;
+    if !options.compress.unwrap_or(false) {
+        ensure!(
+            options.compress_threshold.is_none() && options.compress_contexts.is_none(),
+            "compress-threshold and compress-contexts do nothing without compress"
+        );
+        return Ok(Settings::default().compression);
+    }
+    Ok(Compression {
+        threshold: Threshold::from_bytes(threshold),
+        contexts_max: options.compress_contexts.unwrap_or(0),
     })
 }
 
@@ -319,6 +343,10 @@ mod tests {
             "--sim=500",
             "--send-buffer=16k",
             "--admin-listen=127.0.0.1:9100",
+            "--compress",
+            "--compress-threshold=1k",
+            "--compress-contexts=9",
+            "--max-fragments=0",
         ])
         .unwrap();
         assert_eq!(
@@ -336,6 +364,10 @@ mod tests {
         assert_eq!(config.send_buffer, Some(16_384));
         assert_eq!(config.admin_listen, ["127.0.0.1:9100".parse().unwrap()]);
         assert!(config.settings.has_admin_port);
+        let compression = config.settings.compression;
+        assert_eq!(compression.threshold.bytes(), Some(1024));
+        assert_eq!(compression.contexts_max, 9);
+        assert_eq!(config.settings.fragments_max, u32::MAX);
         let replay = config.replay.unwrap();
         assert_eq!(
             (replay.path, replay.speed, replay.repeat),
@@ -447,6 +479,14 @@ mod tests {
                 "max-commands-per-s must be at most 1000000",
             ),
             (&["--max-topics=0"], "max-topics must be above zero"),
+            (
+                &["--compress-threshold=1k"],
+                "compress-threshold and compress-contexts do nothing without compress",
+            ),
+            (
+                &["--compress", "--compress-threshold=2g"],
+                "compress-threshold must be between 0 and 1g, not 2g",
+            ),
             (
                 &["--ping-interval=75s"],
                 "ping-interval (75s) and a quarter more must be a second below idle-timeout (75s)",

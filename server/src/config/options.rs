@@ -264,7 +264,11 @@ pub struct Options {
     #[arg(long, value_name = "N", help_heading = "Limits")]
     pub max_publishes_per_s: Option<u32>,
 
-    /// Fragments a message may come in [default: 128]
+    /// Pings a second of one connection that are answered; ten times as many may come at once; 0 = any number [default: 20]
+    #[arg(long, value_name = "N", help_heading = "Limits")]
+    pub max_pings_per_s: Option<u32>,
+
+    /// Fragments a message may come in; 0 = any number [default: 128]
     #[arg(long, value_name = "N", help_heading = "Limits")]
     pub max_fragments: Option<u32>,
 
@@ -322,6 +326,18 @@ pub struct Options {
     /// Output that may wait for one connection before its updates are conflated, or it is closed [default: 1m]
     #[arg(long, value_name = "SIZE", help_heading = "Limits")]
     pub max_outbox_bytes: Option<Bytes>,
+
+    /// Compress messages for clients that offer it (permessage-deflate), each once for all who get it [default: false]
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true", help_heading = "Delivery")]
+    pub compress: Option<bool>,
+
+    /// The shortest message that is compressed [default: 256]
+    #[arg(long, value_name = "SIZE", help_heading = "Delivery")]
+    pub compress_threshold: Option<Bytes>,
+
+    /// Clients that may keep their context from one compressed message to the next; each costs the server some 50 KB [default: 0]
+    #[arg(long, value_name = "N", help_heading = "Delivery")]
+    pub compress_contexts: Option<u32>,
 
     /// Write updates at most once in so many microseconds: fewer writes for a later arrival; up to 1000000 [default: 0]
     #[arg(long, value_name = "MICROSECONDS", help_heading = "Delivery")]

@@ -192,6 +192,7 @@ impl Engine {
         self.outlet.count_into(&mut ledger);
         self.marks.count_into(&mut ledger);
         self.rates.count_into(&mut ledger);
+        self.inflaters.count_into(&mut ledger);
         ledger.buffer_bytes += (self.text.capacity() + self.frame.capacity()) as u64;
         ledger.buffer_bytes += self.pulse.held_bytes() + self.lags.held_bytes();
         ledger

@@ -120,7 +120,7 @@ impl Engine {
         last: &mut LastFrame,
     ) -> FrameId {
         let conn = &mut self.outlet.conns[index as usize];
-        let (variant, max_stale_ms) = (conn.door.variant(), options.max_stale_ms);
+        let (variant, max_stale_ms) = (conn.variant(), options.max_stale_ms);
         if max_stale_ms > 0 {
             conn.flags |= flag::FADING;
         }

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use fanfare_wire::deflate::Inflater;
 use fanfare_wire::reader::Reader;
 
 use super::admission::Expiry;
@@ -108,8 +109,8 @@ impl Door {
         }
     }
 
-    /// What its subscriptions get.
-    pub(super) fn variant(self) -> Variant {
+    /// What its subscriptions get, if it has not agreed to compression.
+    fn variant(self) -> Variant {
         match self {
             Door::Ws => Variant::Json,
             Door::Binary => Variant::Binary,
@@ -118,6 +119,14 @@ impl Door {
             Door::Poll => Variant::Answer,
             Door::Http | Door::Raw | Door::Room | Door::Echo => Variant::Raw,
         }
+    }
+
+    /// Whether it speaks WebSocket.
+    pub(super) fn is_websocket(self) -> bool {
+        matches!(
+            self,
+            Door::Ws | Door::Binary | Door::Raw | Door::Room | Door::Echo
+        )
     }
 
     /// Whether it is a stream of events.
@@ -164,6 +173,10 @@ pub(super) mod flag {
     pub(in crate::engine) const ONCE: u16 = TAGGED;
     /// HTTP: a part of the next request has come.
     pub(in crate::engine) const BEGUN: u16 = 16384;
+    /// WebSocket: messages may be compressed, in both directions.
+    pub(in crate::engine) const DEFLATE: u16 = HEAD;
+    /// WebSocket: but only such as the small window reaches over that the client asked for; not the forms that all share.
+    pub(in crate::engine) const NARROW: u16 = BEGUN;
 }
 
 /// Input that is not yet a whole request or message.
@@ -200,6 +213,10 @@ pub(super) struct Cold {
     pub(super) speak_by: Option<Ms>,
     /// Came by an operator's listener.
     pub(super) is_admin: bool,
+    /// What its client keeps from one compressed message to the next.
+    pub(super) inflater: Option<Box<Inflater>>,
+    /// The longest message that may be sent compressed to a connection with the flag NARROW.
+    pub(super) deflate_bytes_max: u32,
 }
 
 impl Cold {
@@ -214,6 +231,8 @@ impl Cold {
             && self.expiry.is_none()
             && self.speak_by.is_none()
             && !self.is_admin
+            && self.inflater.is_none()
+            && self.deflate_bytes_max == 0
     }
 }
 
@@ -266,6 +285,28 @@ impl Conn {
             door: Door::Http,
             flags: if refuse { flag::REFUSE } else { 0 },
         }
+    }
+
+    /// What its subscriptions get.
+    pub(super) fn variant(&self) -> Variant {
+        let plain = self.door.variant();
+        if self.deflates() && !self.has(flag::NARROW) {
+            plain.deflated()
+        } else {
+            plain
+        }
+    }
+
+    /// Whether messages of this size may be sent to it compressed.
+    pub(super) fn may_deflate(&self, message_bytes: usize) -> bool {
+        let narrow = self.cold.as_ref().filter(|_| self.has(flag::NARROW));
+        self.deflates()
+            && narrow.is_none_or(|cold| message_bytes <= cold.deflate_bytes_max as usize)
+    }
+
+    /// Whether compression was agreed to. The flag means something else where no WebSocket is spoken.
+    pub(super) fn deflates(&self) -> bool {
+        self.has(flag::DEFLATE) && self.door.is_websocket()
     }
 
     /// Whether its socket has stopped in the middle of an HTTP answer.

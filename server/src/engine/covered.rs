@@ -128,7 +128,7 @@ impl Engine {
     fn join_filter(&mut self, index: u32, new: &NewFilter) -> SubId {
         self.prepare_for(index, new.options);
         let conn = &mut self.outlet.conns[index as usize];
-        let (member, variant) = (MemberId(index), conn.door.variant());
+        let (member, variant) = (MemberId(index), conn.variant());
         let source = Source::Filter(new.filter);
         (self.hub).subscribe(&mut conn.subs, member, source, variant, new.options)
     }
@@ -136,8 +136,8 @@ impl Engine {
     /// Tells the aliases of topics that came by filters, where they are needed, and sends the last values as far as there is
     /// room; the others wait.
     pub(super) fn open_filters(&mut self, index: u32, newcomers: &[Newcomer]) {
-        let variant = self.outlet.conns[index as usize].door.variant();
-        if variant == Variant::Binary {
+        let variant = self.outlet.conns[index as usize].variant();
+        if variant.plain() == Variant::Binary {
             self.tell_aliases(index, newcomers);
         }
         let mut is_full = false;

@@ -70,6 +70,7 @@ impl Engine {
             self.hub.filters.len(),
             self.hub.filters.sets.len(),
             self.hub.owner.filter_count(),
+            self.inflaters.own(),
         ]
     }
 

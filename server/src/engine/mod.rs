@@ -17,6 +17,7 @@ mod asks;
 mod census;
 mod closing;
 mod commands;
+mod compression;
 mod conflate;
 mod conn;
 mod covered;
@@ -58,7 +59,7 @@ mod tests;
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use fanfare_wire::frame::{self, Opcode};
+use fanfare_wire::frame::Opcode;
 use fanfare_wire::reader::{Limits, Role};
 use fanfare_wire::sse;
 use slab::Slab;
@@ -73,6 +74,7 @@ use crate::site::Site;
 use admission::{Peers, Tokens};
 use asks::Ask;
 use census::Census;
+use compression::Inflaters;
 pub use conn::ConnId;
 use conn::{Conn, Door, Stage, flag};
 use deliveries::{Inbox, Jam};
@@ -85,7 +87,10 @@ use pulse::Pulse;
 use rates::Rates;
 use runs::Batch;
 use serve::Offer;
-pub use settings::{HistoryLimits, HistoryRule, HistoryRules, KeyWindow, Route, Settings, Target};
+pub use settings::{
+    Compression, HistoryLimits, HistoryRule, HistoryRules, KeyWindow, Route, Settings, Target,
+    Threshold,
+};
 use subscribe::Subscribe;
 use surge::Surge;
 use timeouts::Due;
@@ -152,6 +157,8 @@ pub struct Engine {
     /// Updates that came together.
     batch: Batch,
     jam: Jam,
+    /// What compressed messages are inflated with.
+    inflaters: Inflaters,
     /// Connections with the flag PAUSED.
     paused: Vec<u32>,
     /// Where JSON text and frames are put together.
@@ -178,6 +185,7 @@ impl Engine {
         settings: Arc<Settings>,
         connections_max: usize,
     ) -> Engine {
+        let hub_shards = charter.shards;
         Engine {
             limits: Limits {
                 role: Role::Server,
@@ -195,7 +203,11 @@ impl Engine {
                 settings.flush_interval_us,
             ),
             marks: Marks::default(),
-            rates: Rates::new(settings.commands_per_s, settings.publishes_per_s),
+            rates: Rates::new(
+                settings.commands_per_s,
+                settings.publishes_per_s,
+                settings.pings_per_s,
+            ),
             offered: Vec::new(),
             hub: Hub::new(shard, charter, connections_max * 4),
             due: Due::with_capacity(connections_max),
@@ -219,6 +231,7 @@ impl Engine {
             inbox: Inbox::default(),
             batch: Batch::default(),
             jam: Jam::default(),
+            inflaters: Inflaters::new(settings.compression, hub_shards),
             paused: Vec::new(),
             text: Vec::new(),
             frame: Vec::new(),
@@ -468,7 +481,8 @@ impl Engine {
             .add_one(now.mono_us.saturating_sub(self.now.mono_us));
         while let Some(index) = self.gone.pop() {
             self.outlet.clear(index);
-            self.outlet.conns.remove(index as usize);
+            let conn = self.outlet.conns.remove(index as usize);
+            self.inflaters.take_back(conn.cold);
             self.due.clear(index);
         }
     }
@@ -567,12 +581,13 @@ impl Engine {
 
     /// Queues what has been put together in `text` as one text frame, or one event.
     fn say_text(&mut self, index: u32) {
-        self.frame.clear();
         if self.outlet.conns[index as usize].door.is_events() {
+            self.frame.clear();
             sse::put_event(&mut self.frame, &self.text);
-        } else {
-            frame::put_frame(&mut self.frame, Opcode::Text, &self.text);
+            return self.outlet.push_own(index, &self.frame);
         }
-        self.outlet.push_own(index, &self.frame);
+        let text = std::mem::take(&mut self.text);
+        self.push_message(index, Opcode::Text, &text);
+        self.text = text;
     }
 }

@@ -205,7 +205,7 @@ impl Engine {
                 self.prepare_for(index, want.options);
                 let topic = &self.hub.topics[id];
                 let conn = &mut self.outlet.conns[index as usize];
-                let (member, variant) = (MemberId(index), conn.door.variant());
+                let (member, variant) = (MemberId(index), conn.variant());
                 // What comes by a filter already goes on, too.
                 if !is_covered {
                     (granted.recovered, granted.opening) = want.opening(topic, variant, room_bytes);
@@ -299,7 +299,7 @@ impl Engine {
     /// Sends what stands between the ack and the stream.
     fn open_topic(&mut self, index: u32, door: Door, granted: &GrantedTopic) {
         let epoch = self.hub.epoch().clone();
-        let variant = door.variant();
+        let variant = self.outlet.conns[index as usize].variant();
         match &granted.opening {
             Opening::Nothing => return,
             Opening::History(updates) => {

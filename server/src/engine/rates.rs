@@ -1,4 +1,4 @@
-//! How often a connection may ask: a token bucket for commands and one for publishes.
+//! How often a connection may ask: a token bucket each for commands, publishes and pings.
 //!
 //! A bucket holds what comes in [`BURST_S`] seconds, so that a client may say at once what it has to say when it comes in. It is kept as the
 //! one time at which it will be full again (the generic cell rate algorithm, ITU-T I.371), in a table of the shard: a
@@ -29,7 +29,12 @@ pub(super) enum Rated {
     Command,
     /// An update for a topic.
     Publish,
+    /// A ping, which is to be answered.
+    Ping,
 }
+
+/// How many kinds there are.
+const KINDS: usize = 3;
 
 /// Something came too early.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -44,7 +49,7 @@ pub(super) struct TooSoon {
 #[derive(Clone, Copy, Debug, Default)]
 struct Buckets {
     /// When each is full again, nanoseconds on the monotonic clock; by [`Rated`].
-    full_ns: [u64; 2],
+    full_ns: [u64; KINDS],
     /// What was refused since `refused_from_ns`.
     refused: u32,
     refused_from_ns: u64,
@@ -70,18 +75,18 @@ impl Buckets {
 /// The buckets of a shard that are not full.
 #[derive(Debug)]
 pub(super) struct Rates {
-    /// How long one command or publish takes to come back; 0 = there is no limit. By [`Rated`].
-    interval_ns: [u64; 2],
+    /// How long one of a kind takes to come back; 0 = there is no limit. By [`Rated`].
+    interval_ns: [u64; KINDS],
     buckets: HashMap<u32, Buckets, ByNumber>,
     swept_ns: u64,
 }
 
 impl Rates {
     /// No more than so many a second of each; 0 = any number.
-    pub(super) fn new(commands_per_s: u32, publishes_per_s: u32) -> Rates {
+    pub(super) fn new(commands_per_s: u32, publishes_per_s: u32, pings_per_s: u32) -> Rates {
         let interval_ns = |per_s: u32| SECOND_NS.checked_div(per_s.into()).unwrap_or(0);
         Rates {
-            interval_ns: [commands_per_s, publishes_per_s].map(interval_ns),
+            interval_ns: [commands_per_s, publishes_per_s, pings_per_s].map(interval_ns),
             buckets: HashMap::default(),
             swept_ns: 0,
         }
@@ -148,7 +153,7 @@ mod tests {
     const TEN_A_SECOND: (u32, u32) = (10, 0);
 
     fn rates((commands, publishes): (u32, u32)) -> Rates {
-        Rates::new(commands, publishes)
+        Rates::new(commands, publishes, 1)
     }
 
     /// How many of `times` are let through at one moment.
@@ -215,7 +220,8 @@ mod tests {
         assert_eq!(passed(1, Rated::Command), 10);
         assert_eq!(passed(1, Rated::Publish), 20);
         assert_eq!(passed(2, Rated::Command), 10);
-        let mut unlimited = Rates::new(0, 0);
+        assert_eq!(passed(2, Rated::Ping), 10);
+        let mut unlimited = Rates::new(0, 0, 0);
         assert!((0..1_000_000).all(|_| unlimited.take(1, Rated::Publish, 0).is_ok()));
         assert_eq!(unlimited.len(), 0);
     }

@@ -124,7 +124,7 @@ impl Engine {
     /// to be written from where it lies.
     fn offer_marks(&mut self, index: u32) {
         let conn = &self.outlet.conns[index as usize];
-        let (wait, door) = (conn.wait, conn.door);
+        let (wait, door, variant) = (conn.wait, conn.door, conn.variant());
         let mut large = None;
         let mut position = Vec::new();
         self.outlet.scratch.clear();
@@ -138,7 +138,7 @@ impl Engine {
             if door == Door::MixedEvents {
                 self.put_positions(&mut position, index, Some((mark.topic, last.seq)));
             }
-            let value = last.frame(door.variant(), DataKind::Update);
+            let value = last.frame(variant, DataKind::Update);
             let out = &mut self.outlet.scratch;
             let begin = out.len();
             if begin > 0 && (value.len() > COPY_BYTES_MAX || begin + value.len() > WRITE_BYTES_MAX)
@@ -185,7 +185,7 @@ impl Engine {
             self.outlet.push_own(index, &skip);
             self.outlet.scratch = skip;
         }
-        let variant = self.outlet.conns[index as usize].door.variant();
+        let variant = self.outlet.conns[index as usize].variant();
         self.outlet
             .push_data(index, value, variant, DataKind::Update);
         self.end_mark(index, id, value.seq);
@@ -215,7 +215,7 @@ impl Engine {
         let mark = *self.marks.get(offer.mark);
         if taken > offer.skip_end {
             let topic = &self.hub.topics[mark.topic];
-            let variant = self.outlet.conns[index as usize].door.variant();
+            let variant = self.outlet.conns[index as usize].variant();
             if let Some(value) = topic.last.clone() {
                 let frame = self.outlet.frames.data(value, variant, DataKind::Update);
                 let written = taken - offer.skip_end;

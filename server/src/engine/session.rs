@@ -27,22 +27,31 @@ impl Engine {
             Some(Partial::Message(reader)) => *reader,
             _ => Reader::default(),
         };
+        let mut inflater = self.lend_inflater(index);
         let limits = self.limits;
         let mut input = bytes;
         while matches!(
             self.outlet.conns[index as usize].stage,
             Stage::Open | Stage::Closing
         ) {
-            match reader.next(&limits, &mut input) {
+            let next = match &mut inflater {
+                None => reader.next(&limits, &mut input),
+                Some(inflater) => reader.next_inflating(&limits, &mut input, inflater),
+            };
+            match next {
                 Ok(Some(item)) => {
                     self.on_item(index, item);
                     // What did not fit must end the connection before anything later is let through.
                     self.close_overflowed();
                 }
                 Ok(None) => break,
-                Err(error) => return self.fail(index, error),
+                Err(error) => {
+                    self.fail(index, error);
+                    break;
+                }
             }
         }
+        self.take_inflater_back(index, inflater);
         let conn = &mut self.outlet.conns[index as usize];
         if matches!(conn.stage, Stage::Open | Stage::Closing) && !reader.is_idle() {
             conn.partial = Some(Box::new(Partial::Message(Box::new(reader))));
@@ -58,10 +67,12 @@ impl Engine {
         }
         match (item, conn.door) {
             (Item::Close(close), _) => self.on_peer_close(index, close),
-            (Item::Ping(payload), _) => self.push_frame(index, Opcode::Pong, payload),
+            (Item::Ping(payload), _) => self.on_ping(index, payload),
             (Item::Pong(_), _) => {}
-            (Item::Text(text), Door::Echo) => self.push_frame(index, Opcode::Text, text.as_bytes()),
-            (Item::Binary(bytes), Door::Echo) => self.push_frame(index, Opcode::Binary, bytes),
+            (Item::Text(text), Door::Echo) => {
+                self.push_message(index, Opcode::Text, text.as_bytes());
+            }
+            (Item::Binary(bytes), Door::Echo) => self.push_message(index, Opcode::Binary, bytes),
             (Item::Text(text), Door::Room) => {
                 self.publish_to_room(index, Form::Text, text.as_bytes())
             }
@@ -73,6 +84,20 @@ impl Engine {
                 self.say(index, |out| {
                     event::put_error(out, None, ErrorCode::BadJson, message)
                 });
+            }
+        }
+    }
+
+    /// Answered with the same payload (RFC 6455, section 5.5.2), so long as they do not come in floods: then some are passed
+    /// over, and whoever goes on is closed.
+    fn on_ping(&mut self, index: u32, payload: &[u8]) {
+        match self.rates.take(index, Rated::Ping, self.now.mono_us) {
+            Ok(()) => self.push_frame(index, Opcode::Pong, payload),
+            Err(soon) => {
+                self.counters.rate_limited += 1;
+                if soon.is_abuse {
+                    self.begin_close(index, Disconnect::Rate);
+                }
             }
         }
     }
@@ -120,6 +145,7 @@ impl Engine {
         let message = match what {
             Rated::Command => "too many commands; wait",
             Rated::Publish => "too many publishes; wait",
+            Rated::Ping => "too many pings; wait",
         };
         self.say(index, |out| {
             event::put_retry_error(out, id, ErrorCode::Rate, message, soon.retry_ms)

@@ -8,6 +8,7 @@ use super::rights::Identity;
 use crate::addresses::Network;
 use crate::origins::Origins;
 
+pub use crate::hub::deflate::Threshold;
 pub use crate::hub::history::{
     Limits as HistoryLimits, Rule as HistoryRule, Rules as HistoryRules,
 };
@@ -46,6 +47,8 @@ pub struct Settings {
     pub commands_per_s: u32,
     /// Publishes a second of one connection, the same way.
     pub publishes_per_s: u32,
+    /// Pings a second that are answered, with ten times as many at once; 0 = any number.
+    pub pings_per_s: u32,
     /// Most subscriptions of one connection.
     pub subscriptions_max: u32,
     /// Most topics of the whole server.
@@ -67,6 +70,8 @@ pub struct Settings {
     pub outbox_bytes_max: u32,
     /// Updates are written at most once in so many microseconds; 0 = at the end of every tick.
     pub flush_interval_us: u32,
+    /// Whether and how messages are compressed.
+    pub compression: Compression,
     /// Largest head of an HTTP request, bytes.
     pub head_bytes_max: usize,
     /// From accept to the end of the request head, milliseconds.
@@ -95,6 +100,16 @@ pub struct Settings {
     pub stats_interval_ms: u32,
 }
 
+/// Whether messages are compressed, and what it may cost (RFC 7692).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Compression {
+    /// From which size on messages are compressed; [`Threshold::NEVER`]: compression is not agreed to at all.
+    pub threshold: Threshold,
+    /// Most clients of the whole server that may keep their context from one message to the next, each with an inflater of
+    /// its own.
+    pub contexts_max: u32,
+}
+
 impl Default for Settings {
     fn default() -> Self {
         Settings {
@@ -113,6 +128,7 @@ impl Default for Settings {
             payload_bytes_max: 1_048_576,
             commands_per_s: 100,
             publishes_per_s: 0,
+            pings_per_s: 20,
             subscriptions_max: 1024,
             topics_max: 1_000_000,
             kept_bytes_max: 2 << 30,
@@ -126,6 +142,10 @@ impl Default for Settings {
             filter_topics_max: 50_000,
             outbox_bytes_max: 1_048_576,
             flush_interval_us: 0,
+            compression: Compression {
+                threshold: Threshold::NEVER,
+                contexts_max: 0,
+            },
             head_bytes_max: 16_384,
             handshake_timeout_ms: 10_000,
             body_timeout_ms: 30_000,

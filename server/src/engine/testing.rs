@@ -6,6 +6,7 @@
 use std::sync::Arc;
 
 use fanfare_wire::binary::Aliases;
+use fanfare_wire::deflate::{Deflater, Inflater};
 use fanfare_wire::frame::{self, Opcode};
 use fanfare_wire::reader::{Item, Limits, Reader, Role};
 
@@ -18,7 +19,7 @@ use crate::hub::mail::{Mail, ShardId};
 pub(crate) const KEY: &str = "dGhlIHNhbXBsZSBub25jZQ==";
 
 /// What is [held](World::held) when nobody is there.
-pub(crate) const NOTHING: [usize; 12] = [0; 12];
+pub(crate) const NOTHING: [usize; 13] = [0; 13];
 
 /// Engines, their clients, and the time.
 pub(crate) struct World {
@@ -44,6 +45,10 @@ pub(crate) struct Client {
     pub(crate) taken: Vec<u8>,
     /// Keeps a frame of which only a part has come.
     reader: Reader,
+    /// Compression was agreed to: inflates what the server sends.
+    inflater: Option<Inflater>,
+    /// How many messages came compressed.
+    pub(crate) compressed: usize,
     /// Speaks the binary protocol: the numbers that it has been told.
     pub(crate) aliases: Option<Aliases>,
     /// Its kernel takes little ahead.
@@ -75,6 +80,7 @@ impl World {
             filters_per_topic_max: settings.filters_per_topic_max,
             keys: settings.keys,
             history: settings.history.clone().into(),
+            threshold: settings.compression.threshold,
         };
         let engine = |shard| Engine::new(ShardId(shard), charter.clone(), settings.clone(), 64);
         World {
@@ -102,6 +108,8 @@ impl World {
             window: None,
             taken: Vec::new(),
             reader: Reader::default(),
+            inflater: None,
+            compressed: 0,
             aliases: None,
             fresh: false,
             half_closed: false,
@@ -124,6 +132,25 @@ impl World {
         let head = self.take_head(client);
         assert!(head.starts_with("HTTP/1.1 101"), "{head}");
         (client, head)
+    }
+
+    /// A connection upgraded at `path` that offers `offer`; what was agreed to.
+    pub(crate) fn connect_compressed(
+        &mut self,
+        shard: usize,
+        path: &str,
+        offer: &str,
+    ) -> (ClientId, String) {
+        let header = format!("\r\nSec-WebSocket-Extensions: {offer}\r\n\r\n");
+        let request = upgrade(path).replacen("\r\n\r\n", &header, 1);
+        let (client, head) = self.connect_with(shard, &request);
+        let agreed = (head.lines())
+            .find_map(|line| line.strip_prefix("Sec-WebSocket-Extensions: "))
+            .unwrap_or_default();
+        if !agreed.is_empty() {
+            self.clients[client].inflater = Some(Inflater::new());
+        }
+        (client, agreed.to_owned())
     }
 
     /// A `/ws` connection that speaks the binary protocol, past its hello. What it hears in records is told in the words of the JSON
@@ -289,13 +316,24 @@ impl World {
         let mut taken = std::mem::take(&mut self.clients[client].taken);
         let mut heard = Vec::new();
         let Client {
-            reader, aliases, ..
+            reader,
+            aliases,
+            inflater,
+            compressed,
+            ..
         } = &mut self.clients[client];
         let mut input = &mut taken[..];
-        while let Some(item) = reader
-            .next(&limits, &mut input)
-            .expect("the server keeps the protocol")
-        {
+        loop {
+            // The bit stands in the first byte of a frame.
+            let is_compressed = input.first().is_some_and(|first| first & 0x40 != 0);
+            let item = match inflater {
+                None => reader.next(&limits, &mut input),
+                Some(inflater) => reader.next_inflating(&limits, &mut input, inflater),
+            };
+            let Some(item) = item.expect("the server keeps the protocol") else {
+                break;
+            };
+            *compressed += usize::from(is_compressed);
             heard.push(match item {
                 Item::Text(text) => {
                     if let Some(aliases) = aliases {
@@ -360,6 +398,16 @@ fn is_data(text: &str) -> bool {
 pub(crate) fn masked(opcode: Opcode, payload: &[u8]) -> Vec<u8> {
     let mut bytes = Vec::new();
     frame::put_masked_frame(&mut bytes, opcode, [1, 2, 3, 4], payload);
+    bytes
+}
+
+/// The same compressed, if that is shorter.
+pub(crate) fn masked_and_deflated(opcode: Opcode, payload: &[u8]) -> Vec<u8> {
+    let (mut bytes, mut deflated) = (Vec::new(), Vec::new());
+    if !Deflater::new(6).deflate(payload, &mut deflated) {
+        return masked(opcode, payload);
+    }
+    frame::put_masked_deflated_frame(&mut bytes, opcode, [1, 2, 3, 4], &deflated);
     bytes
 }
 

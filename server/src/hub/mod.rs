@@ -9,6 +9,7 @@
 
 pub mod broken;
 mod coverage;
+pub mod deflate;
 pub mod filters;
 pub mod frames;
 pub mod history;
@@ -61,6 +62,8 @@ pub struct Charter {
     pub keys: keys::Window,
     /// How much history is kept of which topic.
     pub history: Arc<history::Rules>,
+    /// From which size on messages are compressed for those who have agreed to it.
+    pub threshold: deflate::Threshold,
 }
 
 impl Charter {
@@ -322,6 +325,7 @@ mod tests {
                 age_ms: 1000,
             },
             history: Arc::default(),
+            threshold: deflate::Threshold::NEVER,
         };
         Hub::new(ShardId(0), charter, 0)
     }

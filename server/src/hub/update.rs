@@ -11,6 +11,8 @@ use jiff::Timestamp;
 use jiff::fmt::rfc2822::DateTimePrinter;
 use serde_json::value::RawValue;
 
+use super::deflate::{self, Threshold};
+
 /// What a subscriber gets around a payload.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
@@ -27,10 +29,16 @@ pub enum Variant {
     MixedEvents = 4,
     /// A whole HTTP response, for who waits for one update alone.
     Answer = 5,
+    /// As [`Variant::Json`], compressed where that is shorter.
+    DeflatedJson = 6,
+    /// As [`Variant::Raw`], likewise.
+    DeflatedRaw = 7,
+    /// As [`Variant::Binary`], likewise.
+    DeflatedBinary = 8,
 }
 
 /// How many variants there are: a topic keeps its members in one column each.
-pub const VARIANTS: usize = 6;
+pub const VARIANTS: usize = 9;
 
 impl Variant {
     /// All of them, each in the place of its number.
@@ -41,7 +49,32 @@ impl Variant {
         Variant::Events,
         Variant::MixedEvents,
         Variant::Answer,
+        Variant::DeflatedJson,
+        Variant::DeflatedRaw,
+        Variant::DeflatedBinary,
     ];
+
+    /// The same for a subscriber that has agreed to compression. What is no WebSocket has no such form.
+    #[must_use]
+    pub fn deflated(self) -> Variant {
+        match self {
+            Variant::Json => Variant::DeflatedJson,
+            Variant::Raw => Variant::DeflatedRaw,
+            Variant::Binary => Variant::DeflatedBinary,
+            other => other,
+        }
+    }
+
+    /// The same without compression.
+    #[must_use]
+    pub fn plain(self) -> Variant {
+        match self {
+            Variant::DeflatedJson => Variant::Json,
+            Variant::DeflatedRaw => Variant::Raw,
+            Variant::DeflatedBinary => Variant::Binary,
+            other => other,
+        }
+    }
 
     /// Whether more than the shared frame goes to each subscriber, so that none is served blindly.
     #[must_use]
@@ -130,7 +163,7 @@ impl Payload {
     /// What it counts towards limits as a value of `topic`: its record, its bytes as they came, and all forms that it may be
     /// encoded in by and by. Never less than [`Update::held_bytes`], and the same from first to last.
     #[must_use]
-    pub fn charged_bytes(&self, topic: &str) -> u64 {
+    pub fn charged_bytes(&self, topic: &str, threshold: Threshold) -> u64 {
         let topic_bytes = topic.len() as u64;
         let type_bytes = self.content_type.as_ref().map_or(0, |own| own.len()) as u64;
         let json = ENVELOPE_BYTES + topic_bytes + u64::from(self.json_bytes);
@@ -140,7 +173,12 @@ impl Payload {
         // The id names the topic once more; what it counts of the envelope is enough for the rest of it.
         let event = json + topic_bytes + (sse::LINE_BYTES as u64) * u64::from(self.lines);
         let answer = ANSWER_HEAD_BYTES + type_bytes + topic_bytes + self.frame.len() as u64;
-        let forms = FORMS as u64 * (json + binary + event) + alias + answer;
+        let mut forms = FORMS as u64 * (json + binary + event) + alias + answer;
+        if !threshold.is_never() {
+            // No compressed form is longer than the plain one.
+            let raw = self.frame.len() as u64;
+            forms += FORMS as u64 * (json + binary) + alias + raw + size_of::<Deflated>() as u64;
+        }
         let record = size_of::<Update>() + size_of::<Forms>() + size_of::<Web>();
         (record + self.frame.len()) as u64 + type_bytes + forms
     }
@@ -188,12 +226,24 @@ pub struct Update {
     pub seq: u64,
     /// When the owner numbered it, microseconds since 1970.
     pub ts_us: i64,
+    /// From which size on its forms are compressed.
+    threshold: Threshold,
     payload: Payload,
     json: Forms,
     /// Most updates never need any.
     binary: OnceLock<Box<Forms>>,
     /// Nor any of these.
     web: OnceLock<Box<Web>>,
+    /// Nor, where nobody has agreed to compression, any of these.
+    deflated: OnceLock<Box<Deflated>>,
+}
+
+/// The compressed forms. `None`: that form is not shorter compressed, so the plain one is sent.
+#[derive(Debug, Default)]
+struct Deflated {
+    json: [OnceLock<Option<Box<[u8]>>>; FORMS],
+    binary: [OnceLock<Option<Box<[u8]>>>; FORMS],
+    raw: OnceLock<Option<Box<[u8]>>>,
 }
 
 /// The forms for those who come over plain HTTP.
@@ -223,11 +273,19 @@ impl Update {
             alias,
             seq,
             ts_us,
+            threshold: Threshold::NEVER,
             payload,
             json: Forms::default(),
             binary: OnceLock::new(),
             web: OnceLock::new(),
+            deflated: OnceLock::new(),
         }
+    }
+
+    /// The same with forms that are compressed, from this size on.
+    #[must_use]
+    pub fn compressing(self, threshold: Threshold) -> Update {
+        Update { threshold, ..self }
     }
 
     /// The value as it was published.
@@ -257,6 +315,34 @@ impl Update {
                 let web = self.web.get_or_init(Box::default);
                 web.answer.get_or_init(|| self.encode_answer())
             }
+            Variant::DeflatedJson | Variant::DeflatedRaw | Variant::DeflatedBinary => {
+                self.deflated(variant.plain(), kind)
+            }
+        }
+    }
+
+    /// A form compressed, or as it is if that is shorter. The plain form is kept only if it was made already, or is needed.
+    fn deflated(&self, plain: Variant, kind: DataKind) -> &[u8] {
+        let forms = self.deflated.get_or_init(Box::default);
+        let place = kind as usize;
+        let (form, made) = match plain {
+            Variant::Json => (&forms.json[place], self.json[place].get()),
+            Variant::Binary => {
+                let binary = self.binary.get().and_then(|forms| forms[place].get());
+                (&forms.binary[place], binary)
+            }
+            _ => (&forms.raw, Some(&self.payload.frame)),
+        };
+        let deflated = form.get_or_init(|| match made {
+            Some(frame) => deflate::frames(frame, self.threshold),
+            None if plain == Variant::Json => {
+                deflate::frames(&self.encode_json(kind), self.threshold)
+            }
+            None => deflate::frames(&self.encode_binary(kind), self.threshold),
+        });
+        match deflated {
+            Some(frame) => frame,
+            None => self.frame(plain, kind),
         }
     }
 
@@ -269,7 +355,7 @@ impl Update {
     /// As [`Payload::charged_bytes`].
     #[must_use]
     pub fn charged_bytes(&self) -> u64 {
-        self.payload.charged_bytes(&self.topic)
+        self.payload.charged_bytes(&self.topic, self.threshold)
     }
 
     /// Length of the publisher's payload.
@@ -282,7 +368,10 @@ impl Update {
     #[must_use]
     pub fn held_bytes(&self) -> u64 {
         let (binary, web) = (self.binary.get(), self.web.get());
-        let boxed = binary.map_or(0, |_| size_of::<Forms>()) + web.map_or(0, |_| size_of::<Web>());
+        let deflated = self.deflated.get();
+        let boxed = binary.map_or(0, |_| size_of::<Forms>())
+            + web.map_or(0, |_| size_of::<Web>())
+            + deflated.map_or(0, |_| size_of::<Deflated>());
         let forms = self
             .json
             .iter()
@@ -293,12 +382,18 @@ impl Update {
             .filter_map(OnceLock::get)
             .map(|frame| frame.len())
             .sum();
+        let compressed: usize = (deflated.iter())
+            .flat_map(|forms| forms.json.iter().chain(&forms.binary).chain([&forms.raw]))
+            .filter_map(|form| form.get()?.as_ref())
+            .map(|frame| frame.len())
+            .sum();
         let own_type = self
             .payload
             .content_type
             .as_ref()
             .map_or(0, |own| own.len());
-        (size_of::<Update>() + self.payload.frame.len() + own_type + boxed + encoded) as u64
+        let own = size_of::<Update>() + self.payload.frame.len() + own_type;
+        (own + boxed + encoded + compressed) as u64
     }
 
     fn encode_json(&self, kind: DataKind) -> Box<[u8]> {

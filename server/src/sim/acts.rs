@@ -13,6 +13,12 @@ use super::world::World;
 use crate::engine::testing::{masked, upgrade};
 
 /// What asks for the binary protocol.
+/// What clients offer of compression.
+const COMPRESSION: [&str; 3] = [
+    "permessage-deflate",
+    "permessage-deflate; client_max_window_bits",
+    "permessage-deflate; server_max_window_bits=8",
+];
 const OFFER: &str = "Sec-WebSocket-Protocol: fanfare.v1.bin";
 
 impl World {
@@ -72,6 +78,11 @@ impl World {
             self.tally.add("binary client", true);
             head = head.replacen("Host: x", &format!("Host: x\r\n{OFFER}"), 1);
             client.socket.aliases = Some(Aliases::default());
+        }
+        if self.rng.bool() {
+            let offer = COMPRESSION[self.rng.usize(..COMPRESSION.len())];
+            let line = format!("Host: x\r\nSec-WebSocket-Extensions: {offer}");
+            head = head.replacen("Host: x", &line, 1);
         }
         let is_whole = self.rng.u8(..20) > 0;
         let sent = if is_whole {

@@ -8,7 +8,7 @@ use super::socket::{End, Socket};
 use super::subscriber::Subscriber;
 use crate::engine::ConnId;
 use crate::engine::inspect::Glimpse;
-use crate::engine::testing::masked;
+use crate::engine::testing::{masked, masked_and_deflated};
 
 /// How a client reads.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -41,7 +41,11 @@ pub(super) struct Client {
 impl Client {
     /// Sends one frame.
     pub(super) fn send(&mut self, opcode: Opcode, payload: &[u8]) {
-        self.socket.up.extend(masked(opcode, payload));
+        let frame = match self.socket.inflater {
+            Some(_) if opcode == Opcode::Text => masked_and_deflated(opcode, payload),
+            _ => masked(opcode, payload),
+        };
+        self.socket.up.extend(frame);
     }
 
     pub(super) fn leave(&mut self, end: End) {

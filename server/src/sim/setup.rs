@@ -2,7 +2,7 @@
 
 use fastrand::Rng;
 
-use crate::engine::{HistoryLimits, HistoryRule, HistoryRules, Settings};
+use crate::engine::{Compression, HistoryLimits, HistoryRule, HistoryRules, Settings, Threshold};
 
 /// The topics that clients speak of. Few, so that they meet.
 pub(super) const TOPICS: [&str; 10] = [
@@ -89,6 +89,14 @@ impl Setup {
             heartbeat_ms: one_of(rng, &[0, 600]) as u32,
             slow_timeout_ms: one_of(rng, &[300, 1_000, 3_000]) as u32,
             close_timeout_ms: 500,
+            compression: Compression {
+                threshold: match rng.u8(..3) {
+                    0 => Threshold::NEVER,
+                    1 => Threshold::from_bytes(0),
+                    _ => Threshold::from_bytes(100),
+                },
+                contexts_max: one_of(rng, &[0, 3]) as u32,
+            },
             ..Settings::default()
         };
         Setup {

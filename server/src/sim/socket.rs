@@ -3,6 +3,7 @@
 use std::collections::VecDeque;
 
 use fanfare_wire::binary::Aliases;
+use fanfare_wire::deflate::Inflater;
 use fanfare_wire::reader::{Item, Limits, Reader, Role};
 use fastrand::Rng;
 
@@ -46,6 +47,8 @@ pub(super) struct Socket {
     pub(super) half_closed: bool,
     /// Speaks the binary protocol: the numbers of topics that it has been told.
     pub(super) aliases: Option<Aliases>,
+    /// Compression was agreed to.
+    pub(super) inflater: Option<Inflater>,
     head: Vec<u8>,
     is_upgraded: bool,
     reader: Reader,
@@ -96,6 +99,8 @@ impl Socket {
             bytes = self.head.split_off(end + 4);
             let head = String::from_utf8(std::mem::take(&mut self.head)).expect("heads are text");
             self.is_upgraded = head.starts_with("HTTP/1.1 101");
+            let is_compressed = head.contains("permessage-deflate; server_no_context_takeover");
+            self.inflater = is_compressed.then(Inflater::new);
             heard.push((now_us, Heard::Head(head)));
             self.begin = self.taken - bytes.len() as u64;
             if !self.is_upgraded {
@@ -112,7 +117,10 @@ impl Socket {
         let total = bytes.len();
         let mut input = &mut bytes[..];
         loop {
-            let item = self.reader.next(&limits, &mut input);
+            let item = match &mut self.inflater {
+                None => self.reader.next(&limits, &mut input),
+                Some(inflater) => self.reader.next_inflating(&limits, &mut input, inflater),
+            };
             let one = match item.expect("the server keeps the protocol") {
                 None => return heard,
                 Some(Item::Text(text)) => {

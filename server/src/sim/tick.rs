@@ -192,7 +192,14 @@ impl World {
             "nothing comes behind a Close: {heard:?}"
         );
         match heard {
-            Heard::Head(head) if head.starts_with("HTTP/1.1 101") => client.is_open = true,
+            Heard::Head(head) if head.starts_with("HTTP/1.1 101") => {
+                client.is_open = true;
+                let is_compressed = client.socket.inflater.is_some();
+                let keeps_context = !head.contains("client_no_context_takeover");
+                self.tally.add("compressed client", is_compressed);
+                self.tally
+                    .add("kept context", is_compressed && keeps_context);
+            }
             Heard::Head(head) => {
                 self.tally
                     .add("handshake timeout", head.starts_with("HTTP/1.1 408"));

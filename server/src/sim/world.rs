@@ -97,6 +97,7 @@ impl World {
             filters_per_topic_max: settings.filters_per_topic_max,
             keys: settings.keys,
             history: settings.history.clone().into(),
+            threshold: settings.compression.threshold,
         };
         let engine = |shard| Engine::new(ShardId(shard), charter.clone(), settings.clone(), PLACES);
         self.engines = (0..self.setup.shards).map(engine).collect();

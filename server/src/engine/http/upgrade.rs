@@ -1,5 +1,6 @@
 //! Requests for a WebSocket: where they lead, and what comes first on each.
 
+use fanfare_wire::deflate::Agreement;
 use fanfare_wire::handshake::{self, Request};
 use fanfare_wire::topic;
 
@@ -16,11 +17,18 @@ const PROTOCOLS: [(&str, Door); 2] = [
     ("fanfare.v1.bin", Door::Binary),
 ];
 
+/// An upgrade that is granted.
+struct Granted {
+    door: Door,
+    room: Option<Box<str>>,
+    compression: Option<Agreement>,
+}
+
 impl Engine {
     /// Carries out a request at the path of a WebSocket.
     pub(super) fn upgrade(&mut self, index: u32, request: &Request<'_>, target: Target) {
         match self.judge_upgrade(index, request, target) {
-            Ok((door, room)) => self.enter(index, door, room),
+            Ok(granted) => self.enter(index, granted),
             Err(answer) => self.respond(index, &answer.and_end()),
         }
     }
@@ -31,7 +39,7 @@ impl Engine {
         index: u32,
         request: &Request<'_>,
         target: Target,
-    ) -> Result<(Door, Option<Box<str>>), Answer> {
+    ) -> Result<Granted, Answer> {
         let upgrade = (request.upgrade())
             .map_err(|error| Answer::plain(error.status(), format!("{error}\n")))?;
         let (door, room) = match target {
@@ -47,9 +55,14 @@ impl Engine {
             .then(|| choose(upgrade.protocols()))
             .flatten();
         let (protocol, door) = chosen.map_or((None, door), |(name, door)| (Some(name), door));
+        let compression = self.choose_compression(&upgrade.extensions);
         self.frame.clear();
-        handshake::put_switching(&mut self.frame, upgrade.key, protocol, None);
-        Ok((door, room))
+        handshake::put_switching(&mut self.frame, upgrade.key, protocol, compression.as_ref());
+        Ok(Granted {
+            door,
+            room,
+            compression,
+        })
     }
 
     /// Whether a path's rest is a room, and one for this connection.
@@ -114,7 +127,8 @@ impl Engine {
     }
 
     /// The upgrade is granted: says so, and what the endpoint says first.
-    fn enter(&mut self, index: u32, door: Door, room: Option<Box<str>>) {
+    fn enter(&mut self, index: u32, granted: Granted) {
+        let Granted { door, room, .. } = granted;
         self.counters.upgraded += 1;
         let now = self.now.ms();
         self.set_door(index, door);
@@ -122,6 +136,9 @@ impl Engine {
         conn.stage = Stage::Open;
         conn.last_seen = now;
         self.outlet.push_own(index, &self.frame);
+        if let Some(agreement) = &granted.compression {
+            self.begin_compression(index, agreement);
+        }
         self.due.set(index, self.now, 0);
         match (door, room) {
             (Door::Raw, _) => self.await_token(index),

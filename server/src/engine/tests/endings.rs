@@ -331,3 +331,49 @@ fn whoever_leaves_between_two_slices_of_a_flush_is_skipped_and_its_place_reused(
     assert!(world.clients[newcomer].taken.is_empty());
     assert_eq!(world.held()[1], 0, "nobody holds the frame");
 }
+
+#[test]
+fn whoever_ends_its_side_of_the_stream_without_a_close_is_gone_at_once() {
+    let mut world = world();
+    let (client, other) = (world.connect_ws(0), world.connect_ws(0));
+    for client in [client, other] {
+        world.say(client, r#"{"action":"subscribe","topics":["A"]}"#);
+        world.heard(client);
+    }
+    world.send(client, &masked(Opcode::Text, b"ping")[..3]);
+    world.end(client);
+    world.settle();
+    assert!(world.clients[client].closed);
+    publish(&mut world, other, "A", 1);
+    assert_eq!(seqs(&world.texts(other), "update"), [1]);
+    world.end(other);
+    world.settle();
+    assert_eq!(world.held(), NOTHING);
+}
+
+#[test]
+fn a_close_and_the_end_of_the_stream_behind_it_are_answered_by_a_close() {
+    let mut world = world();
+    let client = world.connect_ws(0);
+    world.send(client, &masked(Opcode::Close, &[0x03, 0xE8]));
+    world.end(client);
+    world.settle();
+    assert_eq!(world.heard(client), [Heard::Close(Some(1000))]);
+    assert!(world.clients[client].closed);
+}
+
+#[test]
+fn a_half_of_the_stream_that_is_open_for_ever_is_cut_off_after_a_close_or_a_fault() {
+    for bytes in [masked(Opcode::Close, &[0x03, 0xE8]), vec![0x81, 0x01, b'x']] {
+        let mut world = world();
+        let client = world.connect_ws(0);
+        // It takes nothing more either, so our last words never get out.
+        world.clients[client].window = Some(0);
+        world.send(client, &bytes);
+        world.settle();
+        world.pass_ms(1000);
+        assert!(!world.clients[client].closed);
+        world.pass_ms(1500);
+        assert!(world.clients[client].closed);
+    }
+}

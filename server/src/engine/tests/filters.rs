@@ -608,7 +608,7 @@ fn unsubscribing_from_a_filter_that_is_still_pending_ends_it() {
     world.say(client, r#"{"action":"unsubscribe","topics":["px.>"]}"#);
     publish(&mut world, publisher, "px.b", 1);
     assert_eq!(world.texts(client).len(), 1);
-    assert_eq!(world.held()[9..], [0, 0, 0]);
+    assert_eq!(world.held()[9..12], [0, 0, 0]);
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! The engine from outside: what clients hear for what they say, on one shard and on several.
 
 mod binary;
+mod compression;
 mod endings;
 mod filters;
 mod identity;

@@ -148,3 +148,59 @@ fn without_limits_nothing_is_counted_and_idle_connections_cost_nothing() {
         "all buckets are full again"
     );
 }
+
+#[test]
+fn pings_are_answered_with_their_payload_up_to_the_rate_and_a_flood_is_closed() {
+    let settings = Settings {
+        pings_per_s: 2,
+        commands_per_s: 10,
+        ..Settings::default()
+    };
+    let mut world = World::new(1, settings);
+    let (client, other) = (world.connect(0, "/raw"), world.connect_ws(0));
+    // Twenty at once; what comes beyond is passed over, and nothing else suffers for it.
+    for n in 0..25_u8 {
+        world.send(client, &masked(Opcode::Ping, &[n; 125]));
+    }
+    world.settle();
+    let pongs: Vec<Heard> = (0..20).map(|n| Heard::Pong(vec![n; 125])).collect();
+    assert_eq!(world.heard(client), pongs);
+    world.say(client, "ping");
+    assert_eq!(world.texts(client), ["pong"]);
+    world.pass_ms(500);
+    world.send(client, &masked(Opcode::Ping, b"again"));
+    world.settle();
+    assert_eq!(world.heard(client), [Heard::Pong(b"again".into())]);
+    // Pongs that nobody asked for are as good as silence.
+    for _ in 0..1000 {
+        world.send(client, &masked(Opcode::Pong, b""));
+    }
+    world.settle();
+    assert_eq!(world.heard(client), []);
+    for _ in 0..1000 {
+        world.send(client, &masked(Opcode::Ping, b""));
+    }
+    world.settle();
+    assert_eq!(world.heard(client), [Heard::Close(Some(4101))]);
+    publish(&mut world, other, "A", 1);
+    assert!(world.texts(other)[0].starts_with(r#"{"type":"published""#));
+}
+
+#[test]
+fn pongs_for_a_client_that_reads_nothing_are_bounded() {
+    let settings = Settings {
+        pings_per_s: 0,
+        outbox_bytes_max: 4096,
+        ..Settings::default()
+    };
+    let mut world = World::new(1, settings);
+    let client = world.connect(0, "/raw");
+    world.clients[client].window = Some(0);
+    for _ in 0..10_000 {
+        world.send(client, &masked(Opcode::Ping, &[7; 125]));
+        world.settle();
+    }
+    assert!(world.engines[0].accounts().frame_bytes < 3 * 4096);
+    world.open_window(client, None);
+    assert_eq!(world.heard(client).last(), Some(&Heard::Close(Some(4103))));
+}

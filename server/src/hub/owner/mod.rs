@@ -20,6 +20,7 @@ use fanfare_wire::topic;
 use slab::Slab;
 
 use super::Charter;
+use super::deflate::Threshold;
 use super::history::{Archive, Past, Rules};
 use super::keys::Keys;
 use super::mail::{Delivery, Outgoing, Reply, Request, ShardId, TopicRef};
@@ -40,6 +41,7 @@ pub struct Owner {
     epoch: Arc<str>,
     topics_max: usize,
     kept_bytes_max: u64,
+    threshold: Threshold,
     /// Most topics of this owner that one filter may cover when it is subscribed to.
     filter_topics_max: u32,
     rules: Arc<Rules>,
@@ -80,6 +82,7 @@ impl Owner {
             epoch: charter.epoch.clone(),
             topics_max: charter.topics_per_owner_max as usize,
             kept_bytes_max: charter.kept_bytes_per_owner_max,
+            threshold: charter.threshold,
             rules: charter.history.clone(),
             last_bytes: 0,
             archive: Archive::default(),

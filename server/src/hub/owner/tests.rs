@@ -5,6 +5,7 @@ use fanfare_wire::event::GapWhy;
 
 use super::Owner;
 use crate::hub::Charter;
+use crate::hub::deflate::Threshold;
 use crate::hub::history::Limits;
 use crate::hub::history::Rules;
 use crate::hub::keys::Window;
@@ -36,6 +37,7 @@ fn owner(topics_max: u32, kept_bytes_max: u64, history_count: u32) -> (Owner, Ou
             age_ms: 1000,
         },
         history: rules.into(),
+        threshold: Threshold::NEVER,
     };
     (Owner::new(ShardId(0), &charter), Outgoing::new(1))
 }
@@ -136,7 +138,7 @@ fn more_than_one_outbox_can_take_is_not_sent_at_all() {
 
 #[test]
 fn without_room_the_oldest_history_goes_and_last_values_stay() {
-    let each = Payload::new(Form::Json, &[b'1'; 100]).charged_bytes("A");
+    let each = Payload::new(Form::Json, &[b'1'; 100]).charged_bytes("A", Threshold::NEVER);
     let mut owner = owner(10, 6 * each, 100);
     for topic in ["A", "B", "B", "A", "B", "A", "A", "B"] {
         publish_bytes(&mut owner, topic, 100).unwrap();

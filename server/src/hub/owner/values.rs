@@ -44,14 +44,8 @@ impl Owner {
         self.published += 1;
         let seq = topic.seq;
         let (name, alias) = (topic.name.clone(), topic.alias);
-        let update = Arc::new(Update::new(
-            name,
-            self.epoch.clone(),
-            alias,
-            seq,
-            wall_us,
-            payload,
-        ));
+        let update = Update::new(name, self.epoch.clone(), alias, seq, wall_us, payload);
+        let update = Arc::new(update.compressing(self.threshold));
         #[cfg(test)]
         crate::hub::witness::see(&update);
         for &(shard, listener) in &topic.listeners {
@@ -76,7 +70,7 @@ impl Owner {
         let topic = self.by_name.get(name).map(|&index| &self.topics[index]);
         let before = topic.and_then(|topic| topic.last.as_ref());
         let freed = before.map_or(0, |last| last.charged_bytes());
-        let wanted = self.last_bytes - freed + payload.charged_bytes(name);
+        let wanted = self.last_bytes - freed + payload.charged_bytes(name, self.threshold);
         if wanted > self.kept_bytes_max {
             return Err(CROWDED);
         }
