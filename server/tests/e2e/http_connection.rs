@@ -2,8 +2,10 @@
 
 use std::io::{ErrorKind, Read as _, Write as _};
 use std::net::{Shutdown, TcpStream};
+use std::thread;
+use std::time::{Duration, Instant};
 
-use crate::harness::Server;
+use crate::harness::{DEADLINE, Server};
 
 /// One answer.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -183,6 +185,15 @@ impl Connection {
                 Err(error) => panic!("{error} before {:?}", self.ahead_text()),
             }
         }
+    }
+}
+
+/// Asks again until it is so, for what nobody is told of.
+pub(crate) fn wait_until(what: &str, mut is_so: impl FnMut() -> bool) {
+    let begun = Instant::now();
+    while !is_so() {
+        assert!(begun.elapsed() < DEADLINE, "{what}");
+        thread::park_timeout(Duration::from_millis(100));
     }
 }
 

@@ -4,7 +4,7 @@
 use serde_json::Value;
 
 use crate::harness::{Server, close_code, publish, read_json, send};
-use crate::http_connection::{Connection, get, post};
+use crate::http_connection::{Connection, get, post, wait_until};
 
 /// An event: its id and its data.
 type Event = (Option<String>, Value);
@@ -358,9 +358,9 @@ fn a_server_that_stops_says_so_as_the_last_event() {
     let mut polling = Connection::open(&server);
     polling.send(get("/v1/topics/a?wait=60s"));
     // It is known to wait once the server counts it.
-    while idle.ask(get("/v1/stats")).json()["connections"]["by_kind"]["poll"] != 1 {
-        std::thread::sleep(std::time::Duration::from_millis(100));
-    }
+    wait_until("the poll waits", || {
+        idle.ask(get("/v1/stats")).json()["connections"]["by_kind"]["poll"] == 1
+    });
     server.signal("TERM");
     for connection in &mut streams {
         let (_, closed) = event_of(connection, "closed");

@@ -1,9 +1,7 @@
 //! Limits of HTTP, each with its status, and deadlines, each with its end.
 
-use std::time::{Duration, Instant};
-
-use crate::harness::{DEADLINE, Server};
-use crate::http_connection::{Answer, Connection, get, post, request};
+use crate::harness::Server;
+use crate::http_connection::{Answer, Connection, get, post, request, wait_until};
 
 #[test]
 fn every_limit_has_its_status() {
@@ -229,7 +227,7 @@ fn heads_and_bodies_that_do_not_come_are_answered_408_and_silence_by_silence() {
     }
     // Bytes that trickle in do not put the end off.
     let mut connection = Connection::open(&server);
-    wait_for("a trickle ends, too", || !connection.trickle(b'X'));
+    wait_until("a trickle ends, too", || !connection.trickle(b'X'));
     assert_eq!(connection.answer().status, 408);
 }
 
@@ -253,23 +251,14 @@ fn what_half_sent_requests_held_comes_back() {
         connection.send(if number % 2 == 0 { &head } else { &body });
         connections.push(connection);
     }
-    wait_for("what is kept is counted", || {
+    wait_until("what is kept is counted", || {
         memory()["input_bytes"].as_u64() > Some(30 * 200_000)
     });
     drop(connections);
-    wait_for("what was kept is gone", || {
+    wait_until("what was kept is gone", || {
         let now = memory();
         now["connections"] == before["connections"] && now["input_bytes"] == before["input_bytes"]
     });
-}
-
-/// Asks again until it is so; what is asked may be answered from a second ago.
-fn wait_for(what: &str, mut is_so: impl FnMut() -> bool) {
-    let begun = Instant::now();
-    while !is_so() {
-        assert!(begun.elapsed() < DEADLINE, "{what}");
-        std::thread::sleep(Duration::from_millis(100));
-    }
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! Topics by plain HTTP: the value, the next value, what is kept, which there are, and publishing many.
 
 use crate::harness::{Server, publish, read_json};
-use crate::http_connection::{Answer, Connection, get, post};
+use crate::http_connection::{Answer, Connection, get, post, wait_until};
 
 fn publish_one(connection: &mut Connection, topic: &str, body: &str) -> u64 {
     let answer = connection.ask(post(
@@ -145,23 +145,14 @@ fn a_client_that_leaves_while_it_waits_is_missed_by_nobody() {
     for connection in &mut waiting {
         connection.send(get("/v1/topics/left?wait=60s&after=1"));
     }
-    wait_until(|| count(&mut connection) == 20);
+    wait_until("all wait", || count(&mut connection) == 20);
     waiting.truncate(5);
-    wait_until(|| count(&mut connection) == 5);
+    wait_until("some have left", || count(&mut connection) == 5);
     publish_one(&mut connection, "left", "2");
     for connection in &mut waiting {
         assert_eq!(connection.answer().text(), "2");
     }
-    wait_until(|| count(&mut connection) == 0);
-}
-
-fn wait_until(mut is_so: impl FnMut() -> bool) {
-    let begun = std::time::Instant::now();
-    // The list of topics may be a second old.
-    while !is_so() {
-        assert!(begun.elapsed() < crate::harness::DEADLINE);
-        std::thread::sleep(std::time::Duration::from_millis(100));
-    }
+    wait_until("nobody waits", || count(&mut connection) == 0);
 }
 
 #[test]
