@@ -63,7 +63,11 @@ class Plain:
 class CompressionTest(unittest.IsolatedAsyncioTestCase):
     async def test_updates_come_compressed_and_say_what_was_published(self):
         async with Server(*COMPRESS) as server:
-            async with connect(server.url("/ws")) as one, connect(server.url("/ws"), compression=None) as other:
+            async with (
+                connect(server.url("/ws")) as one,
+                connect(server.url("/ws"), compression=None) as other,
+                connect(server.url("/ws")) as publisher,
+            ):
                 self.assertEqual(agreed(one), "permessage-deflate; server_no_context_takeover; client_no_context_takeover")
                 self.assertEqual(agreed(other), "")
                 for socket in (one, other):
@@ -72,7 +76,7 @@ class CompressionTest(unittest.IsolatedAsyncioTestCase):
                 for number in range(20):
                     data = LONG | {"number": number}
                     # What this client sends comes compressed as well.
-                    await publish(one, "A", data)
+                    await publish(publisher, "A", data)
                     for socket in (one, other):
                         update = await receive_type(socket, "update")
                         self.assertEqual((update["seq"], update["data"]), (number + 1, data))
@@ -132,8 +136,10 @@ class CompressionTest(unittest.IsolatedAsyncioTestCase):
             plain = Plain()
             head = await plain.open(server, "/echo", "permessage-deflate; =")
             self.assertTrue(head.startswith("HTTP/1.1 400 "), head)
+            plain.writer.close()
             head = await plain.open(server, "/echo", "permessage-deflate; server_max_window_bits=07, permessage-deflate")
             self.assertIn("Sec-WebSocket-Extensions: permessage-deflate;", head)
+            plain.writer.close()
             head = await plain.open(server, "/echo", "permessage-deflate; client_no_context_takeover=1")
             self.assertIn("101 Switching", head)
             self.assertNotIn("Sec-WebSocket-Extensions", head)
