@@ -161,6 +161,10 @@ impl Engine {
         if was_fading {
             let waiting = self.hub.topics[id].take_waiting();
             self.on_source_answered(&waiting, Source::Topic(id), None);
+            // Nobody may have wanted it any more, and it was kept until the owner's answer; this is one.
+            if let Some(id) = self.hub.recipient(listener, &run[0]) {
+                self.hub.leave_if_unused(id);
+            }
         }
     }
 }

@@ -44,6 +44,16 @@ pub enum Break {
     BirthMissed,
     /// What is young is left out as stale.
     StaleEarly,
+    /// A topic that fades does not hear what comes by its name (promise 2).
+    FadingDeaf,
+    /// The position of a stream of several topics claims updates that are held back.
+    PositionAhead,
+    /// A poll is answered with what the client has.
+    PollRepeated,
+    /// A poll waits although what it waits for has come before it.
+    PollMissed,
+    /// A stream for one answer goes on behind its first events.
+    OnceForever,
 }
 
 #[cfg(test)]

@@ -13,6 +13,7 @@ use std::sync::Arc;
 use fanfare_wire::topic;
 
 use super::Hub;
+use super::broken::{self, Break};
 use super::filters::{Fault, FilterId, Stage};
 use super::mail::{Request, ShardId, TopicRef};
 use super::sets::SetId;
@@ -177,7 +178,9 @@ impl Hub {
         self.filters.sets.leave(topic.set);
     }
 
-    /// As listener: the topic that an update is for. Those that come by name are for one that is live here, or for nobody.
+    /// As listener: the topic that an update is for. Those that come by name are for one whose stream has begun here, or for nobody.
+    /// One that fades is such a one: what comes by name of an earlier stream came ahead of the answer to its join, and what comes of a
+    /// later one comes behind the answer to its fade.
     #[must_use]
     pub fn recipient(&self, listener: Option<TopicRef>, update: &Update) -> Option<TopicId> {
         match listener {
@@ -185,7 +188,11 @@ impl Hub {
             None => self
                 .topics
                 .find(&update.topic)
-                .filter(|id| self.topics[*id].stage == TopicStage::Live),
+                .filter(|id| match self.topics[*id].stage {
+                    TopicStage::Live => true,
+                    TopicStage::Fading => !broken::is(Break::FadingDeaf),
+                    TopicStage::New | TopicStage::Joining | TopicStage::Refused => false,
+                }),
         }
     }
 

@@ -292,9 +292,14 @@ impl Hub {
             .map(|_| listener.topic)
     }
 
-    fn leave_if_unused(&mut self, id: TopicId) {
+    /// Leaves a topic that nobody here has any more. One that fades is kept until its owner has answered: it may have agreed and told of
+    /// the topic's birth since, and a leave would take that birth away behind the back of who accepts it here.
+    pub fn leave_if_unused(&mut self, id: TopicId) {
         if !self.topics[id].is_unused() {
             return self.fade_if_silent(id);
+        }
+        if self.topics[id].stage == Stage::Fading {
+            return;
         }
         let topic = self.topics.remove(id);
         // A join that was refused has left nothing at the owner; a leave might take away what a later birth has put there.

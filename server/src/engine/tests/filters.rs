@@ -799,3 +799,55 @@ fn what_rests_by_one_filter_is_not_overtaken_by_a_more_specific_one() {
     }
     assert_eq!(at, 5);
 }
+
+#[test]
+fn a_topic_that_is_born_while_it_fades_here_passes_nobody_over() {
+    let mut world = world();
+    let topic = world.topic_of("px.", 1);
+    let (all, one) = (world.connect_ws(0), world.connect_ws(0));
+    let publisher = world.connect_ws(2);
+    subscribe(&mut world, all, r#"">""#);
+    subscribe(&mut world, one, &format!("\"{topic}\""));
+    // The owner hears everything at once, and is heard late: that it has forgotten the topic, and that it was born.
+    world.mail_held = vec![(1, 0)];
+    let end = format!(r#"{{"action":"unsubscribe","topics":["{topic}"]}}"#);
+    world.say(one, &end);
+    publish(&mut world, publisher, &topic, 1);
+    world.say(all, r#"{"action":"unsubscribe","topics":[">"]}"#);
+    publish(&mut world, publisher, &topic, 1);
+    subscribe(&mut world, all, r#""px.>""#);
+    publish(&mut world, publisher, &topic, 1);
+    world.mail_held.clear();
+    world.settle();
+    publish(&mut world, publisher, &topic, 1);
+    let texts = world.texts(all);
+    let seqs: Vec<u64> = of(&texts, &topic).iter().map(|(_, seq)| *seq).collect();
+    let first = *seqs.first().expect("it covers the topic");
+    assert!(seqs.into_iter().eq(first..=4), "{texts:?}");
+    for client in [all, one, publisher] {
+        world.end(client);
+    }
+    world.settle();
+    assert_eq!(world.held(), NOTHING);
+    assert_eq!(world.engines[1].hub.owner.listener_count(), 0);
+}
+
+#[test]
+fn a_topic_that_fades_between_its_birth_and_its_first_update_passes_nobody_over() {
+    let mut world = world();
+    let topic = world.topic_of("px.", 1);
+    let (all, one) = (world.connect_ws(0), world.connect_ws(0));
+    let publisher = world.connect_ws(2);
+    subscribe(&mut world, all, r#"">""#);
+    // Who asked for it by name has thought better of it when the birth comes, which is ahead of the answer to the join.
+    world.mail_held = vec![(0, 1)];
+    subscribe(&mut world, one, &format!("\"{topic}\""));
+    let end = format!(r#"{{"action":"unsubscribe","topics":["{topic}"]}}"#);
+    world.say(one, &end);
+    publish(&mut world, publisher, &topic, 3);
+    world.mail_held.clear();
+    world.settle();
+    publish(&mut world, publisher, &topic, 1);
+    let texts = world.texts(all);
+    assert_eq!(seqs(&texts, "update"), [1, 2, 3, 4], "{texts:?}");
+}
