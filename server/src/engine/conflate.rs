@@ -70,7 +70,7 @@ impl Engine {
             let frame = self.frame_for(index, options, update, last);
             let is_taken = if self.outlet.conns[index as usize].door == Door::MixedEvents {
                 let mut line = Vec::new();
-                self.put_positions(&mut line, index, Some((topic, update.seq)));
+                self.put_positions(&mut line, index, &[(topic, update.seq)]);
                 self.outlet.push_update_behind(index, &line, frame)
             } else {
                 self.outlet.push_update(index, frame)

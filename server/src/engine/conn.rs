@@ -177,6 +177,8 @@ pub(super) mod flag {
     pub(in crate::engine) const DEFLATE: u16 = HEAD;
     /// WebSocket: but only such as the small window reaches over that the client asked for; not the forms that all share.
     pub(in crate::engine) const NARROW: u16 = BEGUN;
+    /// On a stream: the head of the answer may not be written yet.
+    pub(in crate::engine) const HEADED: u16 = BEGUN;
 }
 
 /// Input that is not yet a whole request or message.
@@ -311,9 +313,11 @@ impl Conn {
 
     /// Whether its socket has stopped in the middle of an HTTP answer.
     pub(super) fn is_sending_http(&self) -> bool {
-        self.has(flag::BLOCKED)
-            && matches!(self.door, Door::Http | Door::Events | Door::MixedEvents)
-            && !self.outbox.is_empty()
+        let is_http = matches!(
+            self.door,
+            Door::Http | Door::Events | Door::MixedEvents | Door::Poll
+        );
+        self.has(flag::BLOCKED) && is_http && !self.outbox.is_empty()
     }
 
     pub(super) fn has(&self, bit: u16) -> bool {

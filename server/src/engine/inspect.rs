@@ -43,11 +43,29 @@ impl Engine {
         })
     }
 
+    /// Whether its long poll waits for an update.
+    pub(crate) fn is_polling(&self, id: ConnId) -> bool {
+        let conn = self.outlet.conns.get(id.index as usize);
+        conn.is_some_and(|conn| conn.generation == id.generation && conn.stage == Stage::Polling)
+    }
+
+    /// Whether nothing more is said to it.
+    pub(crate) fn is_gone(&self, id: ConnId) -> bool {
+        let conn = self.outlet.conns.get(id.index as usize);
+        conn.is_none_or(|conn| conn.generation != id.generation || conn.stage == Stage::Gone)
+    }
+
     /// Where a topic stands here, if its stream has begun.
     pub(crate) fn stands_at(&self, topic: &str) -> Option<u64> {
         let id = self.hub.topics.find(topic)?;
         let topic = &self.hub.topics[id];
         (topic.stage == topics::Stage::Live).then_some(topic.seq)
+    }
+
+    /// Whether an owner has still to agree that a topic is forgotten.
+    pub(crate) fn has_fading(&self) -> bool {
+        let mut topics = self.hub.topics.iter();
+        topics.any(|(_, topic)| topic.stage == topics::Stage::Fading)
     }
 
     /// How many topics it listens to.

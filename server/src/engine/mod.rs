@@ -443,11 +443,10 @@ impl Engine {
             };
             if conn.has(flag::DIRTY) && conn.stage != Stage::Gone {
                 conn.flags &= !flag::DIRTY;
-                let generation = conn.generation;
-                if conn.has(flag::ONCE) && conn.stage == Stage::Open {
-                    self.on_once_offered(index);
-                }
-                return Some(ConnId { index, generation });
+                return Some(ConnId {
+                    index,
+                    generation: conn.generation,
+                });
             }
         }
         None

@@ -212,6 +212,10 @@ impl Outlet {
 
     /// The same with bytes of the connection's own before it, both or none.
     pub(super) fn push_update_behind(&mut self, index: u32, before: &[u8], frame: FrameId) -> bool {
+        // A frame without bytes would be offered as if nothing waited.
+        if before.is_empty() {
+            return self.push_update(index, frame);
+        }
         let own = self.frames.own(before.into());
         let taken = self.push_update(index, own);
         if taken {

@@ -93,6 +93,9 @@ impl Engine {
         match conn.stage {
             Stage::Open => {
                 let is_once = conn.has(flag::ONCE);
+                if conn.door.is_events() {
+                    conn.flags &= !flag::HEADED;
+                }
                 if conn.wait.is_some() || conn.has(flag::SLOW | flag::FADING) {
                     self.leave_slow(id.index);
                 }
@@ -126,7 +129,7 @@ impl Engine {
         let conn = &self.outlet.conns[index as usize];
         let (wait, door, variant) = (conn.wait, conn.door, conn.variant());
         let mut large = None;
-        let mut position = Vec::new();
+        let (mut position, mut told) = (Vec::new(), Vec::new());
         self.outlet.scratch.clear();
         for id in self.marks.ready(wait) {
             let mark = self.marks.get(id);
@@ -136,7 +139,9 @@ impl Engine {
             };
             position.clear();
             if door == Door::MixedEvents {
-                self.put_positions(&mut position, index, Some((mark.topic, last.seq)));
+                // Marks that go out ahead of this one are not ended yet.
+                told.push((mark.topic, last.seq));
+                self.put_positions(&mut position, index, &told);
             }
             let value = last.frame(variant, DataKind::Update);
             let out = &mut self.outlet.scratch;

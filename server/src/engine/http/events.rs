@@ -5,6 +5,8 @@
 //! that is a line of the stream's own before each event. The body ends with the connection: nothing stands around the events,
 //! and every proxy understands it.
 
+use std::collections::HashSet;
+
 use fanfare_wire::code::ErrorCode;
 use fanfare_wire::command::{Since, TopicRequest};
 use fanfare_wire::event;
@@ -19,8 +21,9 @@ use super::super::disconnect::Disconnect;
 use super::Answer;
 use super::query::Query;
 use crate::clock::Ms;
+use crate::hub::broken::{self, Break};
 use crate::hub::subs::Source;
-use crate::hub::topics::TopicId;
+use crate::hub::topics::{Topic, TopicId};
 
 /// A stream that ends with its first events: a long poll of several topics.
 #[derive(Debug)]
@@ -33,12 +36,10 @@ pub(in crate::engine) struct Once {
 enum OnceState {
     /// The owners have not answered yet.
     Opening,
-    /// So much was queued with the ack, charged bytes.
-    Acked(u32),
-    /// Nothing came to the ack until it was offered to the socket.
-    Offered,
-    /// Whatever is written next is news, or news has come with the ack.
-    Waiting,
+    /// Some of its first events wait until the socket takes them.
+    Owed,
+    /// When nothing but the ack was queued: how many updates had come to the shard by then, and where its topics stood.
+    Acked { updates: u64, stood: u64 },
 }
 
 impl Engine {
@@ -146,18 +147,19 @@ impl Engine {
         }
         conn.stage = Stage::Open;
         conn.flags &= !flag::KEEP;
+        conn.flags |= flag::HEADED;
         conn.last_seen = self.now.ms();
         self.outlet.push_own(index, &self.frame);
         self.due.set(index, self.now, 0);
     }
 
-    /// Appends the line that says where a stream of several topics stands, in `topic` at `seq`. Topics of which it has had
-    /// nothing are not named: they will open with their last value. No line where no topic is named.
+    /// Appends the line that says where a stream of several topics stands: in those of `at` as they say, because so much goes
+    /// out with this event and just before it; in the others where the connection stands. No line where no topic is named.
     pub(in crate::engine) fn put_positions(
         &self,
         out: &mut Vec<u8>,
         index: u32,
-        at: Option<(TopicId, u64)>,
+        at: &[(TopicId, u64)],
     ) {
         let epoch = self.hub.epoch();
         let list = self.outlet.conns[index as usize].subs;
@@ -166,9 +168,11 @@ impl Engine {
                 return None;
             };
             let topic = &self.hub.topics[id];
-            let seq = match at {
-                Some((this, seq)) if this == id => seq,
-                _ => self.position(index, id, topic.seq),
+            let told = at.iter().find(|(this, _)| *this == id);
+            let seq = match told {
+                _ if broken::is(Break::PositionAhead) => topic.seq,
+                Some((_, seq)) => *seq,
+                None => self.position(index, id, topic.seq),
             };
             Some(Position {
                 topic: &topic.name,
@@ -186,52 +190,71 @@ impl Engine {
         let is_unsaid = conn.door == Door::MixedEvents || !has_opened;
         if is_unsaid && conn.stage == Stage::Open {
             let mut line = Vec::new();
-            self.put_positions(&mut line, index, None);
+            self.put_positions(&mut line, index, &[]);
             if !line.is_empty() {
                 line.push(b'\n');
                 self.outlet.push_own(index, &line);
             }
         }
-        let conn = &mut self.outlet.conns[index as usize];
+        let conn = &self.outlet.conns[index as usize];
         if !conn.has(flag::ONCE) || conn.stage != Stage::Open {
             return;
         }
-        if has_opened || conn.wait.is_some() {
+        // What had no room waits as a mark, which would go with the stream.
+        let is_owed = self.marks.of(conn.wait).next().is_some();
+        if has_opened && !is_owed {
             return self.end_after_answer(index, Disconnect::Http(200));
         }
-        let queued_bytes = conn.outbox.charged_bytes();
+        let state = if is_owed {
+            OnceState::Owed
+        } else {
+            OnceState::Acked {
+                updates: self.counters.updates_in,
+                stood: self.seqs(index),
+            }
+        };
+        let conn = &mut self.outlet.conns[index as usize];
         if let Some(once) = conn.cold.as_mut().and_then(|cold| cold.once.as_mut()) {
-            once.state = OnceState::Acked(queued_bytes);
+            once.state = state;
         }
     }
 
-    /// It is the turn of a stream for one answer to be written to: is there more than its ack? What has come to the shard meanwhile says
-    /// nothing about that, it may have come for others.
-    pub(in crate::engine) fn on_once_offered(&mut self, index: u32) {
-        let conn = &mut self.outlet.conns[index as usize];
-        let (queued_bytes, has_marks) = (conn.outbox.charged_bytes(), conn.wait.is_some());
-        let cold = conn.cold.as_mut();
-        let Some(once) = cold.and_then(|cold| cold.once.as_mut()) else {
-            return;
+    /// The sum of the seqs of a connection's topics: it is greater when something has come for it.
+    fn seqs(&self, index: u32) -> u64 {
+        let (mut sum, mut filters) = (0, HashSet::new());
+        for sub in self.hub.subs.of(self.outlet.conns[index as usize].subs) {
+            match self.hub.subs[sub].source() {
+                Source::Topic(id) => sum += self.hub.topics[id].seq,
+                Source::Filter(id) => drop(filters.insert(id)),
+            }
+        }
+        if filters.is_empty() {
+            return sum;
+        }
+        let is_its = |topic: &Topic| {
+            let covering = self.hub.filters.of(topic);
+            covering.iter().any(|id| filters.contains(id))
         };
-        once.state = match once.state {
-            OnceState::Acked(acked) if acked == queued_bytes && !has_marks => OnceState::Offered,
-            OnceState::Opening => OnceState::Opening,
-            // A second turn: there was more.
-            OnceState::Acked(_) | OnceState::Offered | OnceState::Waiting => OnceState::Waiting,
-        };
+        let covered = self.hub.topics.iter().filter(|(_, topic)| is_its(topic));
+        sum + covered.map(|(_, topic)| topic.seq).sum::<u64>()
     }
 
     /// All that a stream for one answer was to be told is written.
     pub(in crate::engine) fn on_once_flushed(&mut self, index: u32) {
-        let cold = self.outlet.conns[index as usize].cold.as_mut();
-        let Some(once) = cold.and_then(|cold| cold.once.as_mut()) else {
+        let cold = self.outlet.conns[index as usize].cold.as_ref();
+        let Some(once) = cold.and_then(|cold| cold.once.as_ref()) else {
             return;
         };
-        match once.state {
-            OnceState::Opening | OnceState::Acked(_) => {}
-            OnceState::Offered => once.state = OnceState::Waiting,
-            OnceState::Waiting => self.end_after_answer(index, Disconnect::Http(200)),
+        let is_news = match once.state {
+            OnceState::Opening => false,
+            OnceState::Owed => true,
+            // What has come for it since the ack is written by now; what came for others alone is no answer.
+            OnceState::Acked { updates, stood } => {
+                updates != self.counters.updates_in && stood != self.seqs(index)
+            }
+        };
+        if is_news && !broken::is(Break::OnceForever) {
+            self.end_after_answer(index, Disconnect::Http(200));
         }
     }
 
@@ -249,8 +272,10 @@ impl Engine {
         event::put_closed(&mut self.text, code.0, reason);
         self.frame.clear();
         sse::put_event(&mut self.frame, &self.text);
+        // Without the head in front of them, last words are none.
+        let has_head = !self.outlet.conns[index as usize].has(flag::HEADED);
         self.end_after_answer(index, why);
         self.outlet
-            .push_last(index, &self.frame, why == Disconnect::Slow);
+            .push_last(index, &self.frame, why == Disconnect::Slow && has_head);
     }
 }

@@ -19,6 +19,7 @@ use super::super::subscribe::{Subscribe, Want, WantState};
 use super::Answer;
 use super::query::{self, Query};
 use crate::clock::Ms;
+use crate::hub::broken::{self, Break};
 use crate::hub::policy::SubOptions;
 use crate::hub::subs::{MemberId, Source};
 use crate::hub::update::{Update, Variant};
@@ -106,6 +107,8 @@ impl Engine {
         let is_news = !wish.has_any && wish.has.is_none_or(|has| has != topic.seq);
         // Who may have left is not waited with.
         let has_left = self.outlet.conns[index as usize].has(flag::EOF);
+        let is_news = is_news && !(broken::is(Break::PollMissed) && wish.until.is_some());
+        let is_news = is_news || broken::is(Break::PollRepeated);
         match (&topic.last, wish.until) {
             (Some(last), _) if is_news => {
                 let last = last.clone();

@@ -15,6 +15,7 @@ mod rights;
 mod slow;
 mod stats;
 mod streams;
+mod web;
 
 use super::settings::Settings;
 use super::testing::World;
