@@ -6,7 +6,7 @@ use fanfare_wire::frame::Opcode;
 
 use super::client::{Client, Pace, Watch};
 use super::said::{Change, Said};
-use super::setup::{FILTERS, TOPICS};
+use super::setup::{FILTERS, YOUNG_FILTERS};
 use super::socket::{End, Socket};
 use super::subscriber::{Subscriber, Tongue};
 use super::world::World;
@@ -40,51 +40,64 @@ impl World {
             (_, 0..4) => self.go(place),
             (_, 4..14) => self.change_pace(place),
             (Tongue::Room, _) => self.speak_in_room(place),
+            (Tongue::Events, _) => {}
+            (Tongue::Web, _) => self.ask_web(place),
             (_, 14..34) => self.subscribe(place),
             (_, 34..42) => self.set(place),
             (_, 42..50) => self.unsubscribe(place),
             (_, 50..54) => self.ask(place),
+            // Topics stay young where little is said.
+            (_, 54..62) if self.setup.young > 0 => self.subscribe(place),
+            (_, 62..92) if self.setup.young > 0 => self.unsubscribe(place),
             _ => self.publish(place),
         }
     }
 
     fn come(&mut self) {
         let shard = self.rng.usize(..self.engines.len());
-        let room = TOPICS[self.rng.usize(..TOPICS.len())];
-        let (tongue, path) = match self.rng.u8(..10) {
+        let room = self.topic();
+        let (tongue, path) = match self.rng.u8(..15) {
             0..6 => (Tongue::Json, "/ws".to_owned()),
             6..8 => (Tongue::Raw, "/raw".to_owned()),
-            _ => (Tongue::Room, format!("/room/{room}")),
+            8..10 => (Tongue::Room, format!("/room/{room}")),
+            10..13 => (Tongue::Events, "/v1/sse".to_owned()),
+            _ => (Tongue::Web, "/v1/topics".to_owned()),
         };
         let name = self.number();
         self.log(&format!("client comes to {path}"), &[name, shard as u64]);
+        let (view, mut head) = match tongue {
+            Tongue::Events => self.stream(),
+            Tongue::Web => (Subscriber::new(tongue, None), String::new()),
+            Tongue::Room => (Subscriber::new(tongue, Some(&*room)), upgrade(&path)),
+            Tongue::Json | Tongue::Raw => (Subscriber::new(tongue, None), upgrade(&path)),
+        };
         let mut client = Client {
             name,
             shard,
             id: self.accept(shard),
             socket: Socket::default(),
-            view: Subscriber::new(tongue, (tongue == Tongue::Room).then_some(room)),
+            view,
             watch: Watch::default(),
             pace: Pace::Everything,
-            is_open: false,
+            // Whoever asks question by question need not wait to be let in.
+            is_open: tongue == Tongue::Web,
             has_left: false,
             closed: None,
             answers_pings: self.rng.u8(..10) > 0,
             answers_close: self.rng.u8(..10) > 1,
         };
         client.read_on();
-        let mut head = upgrade(&path);
         if tongue == Tongue::Json && self.rng.u8(..3) == 0 {
             self.tally.add("binary client", true);
             head = head.replacen("Host: x", &format!("Host: x\r\n{OFFER}"), 1);
             client.socket.aliases = Some(Aliases::default());
         }
-        if self.rng.bool() {
+        if !head.is_empty() && tongue != Tongue::Events && self.rng.bool() {
             let offer = COMPRESSION[self.rng.usize(..COMPRESSION.len())];
             let line = format!("Host: x\r\nSec-WebSocket-Extensions: {offer}");
             head = head.replacen("Host: x", &line, 1);
         }
-        let is_whole = self.rng.u8(..20) > 0;
+        let is_whole = self.rng.u8(..20) > 0 || head.is_empty();
         let sent = if is_whole {
             head.len()
         } else {
@@ -117,12 +130,13 @@ impl World {
         let frame = masked(Opcode::Text, br#"{"action":"list","id":1}"#);
         let part = self.rng.usize(1..frame.len());
         let client = &mut self.clients[place];
+        let is_socket = !matches!(client.view.tongue, Tongue::Events | Tongue::Web);
         match how {
-            0 => {
+            0 if is_socket => {
                 client.send(Opcode::Close, &1000_u16.to_be_bytes());
                 client.leave(End::Half);
             }
-            1 => client.leave(End::Half),
+            0 | 1 => client.leave(End::Half),
             2 => client.leave(End::Reset),
             how => {
                 client.socket.up.extend(&frame[..part]);
@@ -151,15 +165,28 @@ impl World {
         client.send(Opcode::Text, text.as_bytes());
     }
 
-    fn topic(&mut self) -> &'static str {
-        TOPICS[self.rng.usize(..TOPICS.len())]
+    pub(super) fn topic(&mut self) -> String {
+        let (topics, young) = (&self.setup.topics, self.setup.young);
+        if young == 0 {
+            return topics[self.rng.usize(..topics.len())].clone();
+        }
+        let is_silent = |name: &String| self.truth.newest(name) == 0;
+        let first = topics.iter().position(is_silent).unwrap_or(topics.len());
+        // The one that has spoken last is still spoken of now and then.
+        let from = first.saturating_sub(usize::from(self.rng.u8(..3) == 0));
+        let place = from + self.rng.usize(..young);
+        topics[place.min(topics.len() - 1)].clone()
     }
 
-    fn source(&mut self) -> String {
-        if self.rng.u8(..3) == 0 {
+    pub(super) fn source(&mut self) -> String {
+        let is_young = self.setup.young > 0;
+        if is_young && self.rng.bool() {
+            return YOUNG_FILTERS[self.rng.usize(..YOUNG_FILTERS.len())].into();
+        }
+        if !is_young && self.rng.u8(..3) == 0 {
             return FILTERS[self.rng.usize(..FILTERS.len())].into();
         }
-        self.topic().into()
+        self.topic()
     }
 
     /// Something that the client has, mostly.
@@ -171,7 +198,7 @@ impl World {
         known[self.rng.usize(..known.len())].clone()
     }
 
-    fn options(&mut self) -> Change {
+    pub(super) fn options(&mut self) -> Change {
         let rng = &mut self.rng;
         let mut some = |odds: u8| rng.u8(..odds) == 0;
         let (mode, slow, interval, stale) = (some(3), some(5), some(4), some(4));
@@ -197,7 +224,7 @@ impl World {
     }
 
     fn subscribe(&mut self, place: usize) {
-        let count = if self.rng.u8(..4) == 0 {
+        let count = if self.rng.u8(..4) == 0 && self.setup.young == 0 {
             self.rng.usize(2..6)
         } else {
             1
@@ -205,7 +232,8 @@ impl World {
         let mut sources: Vec<String> = (0..count).map(|_| self.source()).collect();
         let change = self.options();
         let snapshot = self.rng.u8(..4) > 0;
-        let since = (self.rng.u8(..3) == 0).then(|| self.since(&mut sources));
+        let odds = if self.setup.young > 0 { 15 } else { 3 };
+        let since = (self.rng.u8(..odds) == 0).then(|| self.since(&mut sources));
         if since.is_some() {
             // Named twice, a topic would be acked a second time before its history has come.
             let mut named = std::collections::BTreeSet::new();
@@ -218,10 +246,14 @@ impl World {
         if let Some((epoch, seq)) = &since {
             rest += &format!(r#","since":{{"epoch":"{epoch}","seq":{seq}}}"#);
         }
+        let positions = since.iter().flat_map(|since| {
+            let named = sources.iter().cloned();
+            named.map(|source| (source, since.clone()))
+        });
         let said = Said::Subscribe {
             change,
             snapshot,
-            since,
+            since: positions.collect(),
         };
         self.command(place, "subscribe", &rest, said);
     }
@@ -272,7 +304,7 @@ impl World {
     }
 
     /// A value that no other publish has.
-    fn payload(&mut self) -> (u64, String) {
+    pub(super) fn payload(&mut self) -> (u64, String) {
         let value = self.number();
         let most = self.setup.payload_bytes_max;
         let padding = if self.rng.u8(..4) == 0 {
@@ -288,6 +320,7 @@ impl World {
 
     fn publish(&mut self, place: usize) {
         let count = match self.rng.u8(..10) {
+            _ if self.setup.young > 0 => 1 + usize::from(self.rng.u8(..4) == 0),
             0..6 => 1,
             6..9 => self.rng.usize(2..12),
             _ => self.rng.usize(12..80),
@@ -299,7 +332,7 @@ impl World {
             let mut rest = format!(r#","topic":"{topic}","data":{payload}"#);
             if let Some(key) = &key {
                 rest += &format!(r#","key":"{key}""#);
-                let place = (topic.to_owned(), key.clone());
+                let place = (topic.clone(), key.clone());
                 self.truth.keyed.entry(place).or_default().insert(value);
             }
             let said = Said::Publish { value, key };

@@ -5,7 +5,6 @@ use fanfare_wire::event::{Event, SubscribedTopicRead};
 use fanfare_wire::topic;
 
 use super::said::Said;
-use super::setup::TOPICS;
 use super::stream::{Expect, Stream, opening};
 use super::subscriber::{Scene, Source, Subscriber, Tongue};
 use crate::hub::policy::SubOptions;
@@ -15,7 +14,8 @@ impl Subscriber {
     pub(super) fn change(&mut self, event: Event<'_>, text: &str, scene: &mut Scene<'_>) {
         match event {
             Event::Subscribed { id, topics, errors } => {
-                let id = number(id);
+                // A stream of events is one command, without a number.
+                let id = id.map_or(0, |id| number(Some(id)));
                 let said = self.said.remove(&id).expect("one answer a command");
                 scene.tally.add("topic refused", !errors.is_empty());
                 self.subscribed(id, &said, &topics, text, scene);
@@ -114,7 +114,7 @@ impl Subscriber {
             let had = self.covers(&name);
             if !had {
                 let stream = self.streams.entry(name.clone()).or_default();
-                stream.begin(line, *snapshot, since.as_ref(), text, scene);
+                stream.begin(line, *snapshot, since.get(&name), text, scene);
                 if let (Tongue::Raw, Expect::Gap { snapshot, .. }) = (self.tongue, stream.expect) {
                     stream.expect = opening(snapshot);
                 }
@@ -135,7 +135,9 @@ impl Subscriber {
                 .is_some();
             self.options_changed(&line.topic);
             for (name, stream) in &mut self.streams {
-                if !had && topic::covers(&line.topic, name) && !known.contains(name) {
+                let is_by_filter =
+                    topic::covers(&line.topic, name) && !self.sources.contains_key(name);
+                if !had && is_by_filter && !known.contains(name) {
                     *stream = Stream::default();
                 }
             }
@@ -148,11 +150,11 @@ impl Subscriber {
 
     /// A filter has begun: of every topic that it brings, a value must come in the end.
     fn owe(&mut self, filter: &str, snapshot: bool, known: &[String], scene: &Scene<'_>) {
-        for name in TOPICS {
+        for name in scene.topics {
             let is_known = known.iter().any(|one| one == name) || self.owed.contains_key(name);
             let is_own = self.sources.contains_key(name);
             if topic::covers(filter, name) && !is_known && !is_own {
-                self.owed.insert(name.into(), (scene.step, snapshot));
+                self.owed.insert(name.clone(), (scene.step, snapshot));
             }
         }
     }

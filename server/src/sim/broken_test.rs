@@ -1,6 +1,7 @@
 //! Shows that the simulator can fail: with any one promise broken, it does.
 
 use super::run::run;
+use super::seeds_test::number;
 use crate::hub::broken::{self, Break};
 
 /// Within so many seeds each break is found.
@@ -9,7 +10,8 @@ const SEEDS: u64 = 1000;
 /// The first seed that fails, and what it says.
 fn found(one: Break) -> Option<(u64, String)> {
     broken::set(Some(one));
-    let found = (0..SEEDS).find_map(|seed| Some((seed, run(seed, false).err()?)));
+    let seeds = number("FANFARE_SIM_SEEDS").unwrap_or(SEEDS);
+    let found = (0..seeds).find_map(|seed| Some((seed, run(seed, false).err()?)));
     broken::set(None);
     found
 }
@@ -45,4 +47,9 @@ breaks! {
     an_interval_that_ends_late_is_noticed: IntervalLate
     a_birth_that_a_filter_misses_is_noticed: BirthMissed
     a_young_update_that_is_left_out_is_noticed: StaleEarly
+    a_fading_topic_that_does_not_hear_is_noticed: FadingDeaf
+    a_position_that_claims_what_is_held_back_is_noticed: PositionAhead
+    a_poll_that_is_answered_with_what_the_client_has_is_noticed: PollRepeated
+    a_poll_that_misses_what_has_come_before_it_is_noticed: PollMissed
+    a_stream_that_goes_on_behind_its_answer_is_noticed: OnceForever
 }

@@ -1,6 +1,7 @@
 //! What is held against the engines after every step, beside what clients hear: queues within their limits, nobody kept waiting
 //! or closed before their time, and nothing left over.
 
+use super::subscriber::Tongue;
 use super::world::World;
 use crate::engine::Counters;
 use crate::engine::disconnect::Disconnect;
@@ -50,6 +51,32 @@ impl World {
                 );
             }
             client.watch.note(glimpse, now_us);
+        }
+    }
+
+    /// Whoever waits for news of a topic has all that its shard has; a stream that has had its first events waits for no more.
+    pub(super) fn check_waits(&self, shard: usize) {
+        let engine = &self.engines[shard];
+        let clients = self.clients.iter().filter(|client| client.shard == shard);
+        for client in clients.filter(|client| client.is_live()) {
+            let name = client.name;
+            if let Some(poll) = client.view.web.waiting_poll()
+                && engine.is_polling(client.id)
+            {
+                let stood = engine.stands_at(&poll.topic);
+                let is_news = |seq| seq > 0 && Some(seq) != poll.has;
+                assert!(
+                    stood.is_some_and(|seq| !is_news(seq)),
+                    "client {name} waits, and {stood:?} is news: {poll:?}"
+                );
+            }
+            assert!(
+                engine.has_dirty()
+                    || client.watch.glimpse.is_blocked
+                    || engine.glimpse(client.id).is_none()
+                    || !client.view.should_have_ended(),
+                "client {name} has had its first events, and the stream goes on"
+            );
         }
     }
 
@@ -120,6 +147,11 @@ impl World {
                 at_limit += u64::from(*waited_us + 1000 < timeout_us && *queued >= outbox);
             }
         }
+        // Answers that their askers do not take have a timeout of their own.
+        let clients = self.clients.iter().filter(|client| client.shard == shard);
+        let askers = clients.filter(|client| client.view.tongue == Tongue::Web);
+        let gone = askers.filter(|client| engine.is_gone(client.id));
+        let closed = closed.saturating_sub(gone.count() as u64);
         assert!(
             closed <= at_deadline + at_limit,
             "{closed} closed for slowness, {at_deadline} had waited long enough: {waits:?}"

@@ -12,7 +12,9 @@ mod acts;
 mod answers;
 mod checks;
 mod client;
+mod events;
 mod post;
+mod requests;
 mod run;
 mod said;
 mod setup;
@@ -22,6 +24,7 @@ mod subscriber;
 mod tally;
 mod tick;
 mod truth;
+mod web;
 mod world;
 
 mod broken_test;

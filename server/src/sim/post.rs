@@ -38,6 +38,11 @@ impl<T> Lane<T> {
         Vec::new()
     }
 
+    fn is_due(&self, now_us: u64) -> bool {
+        let mut batches = self.writers.values().filter_map(VecDeque::front);
+        batches.any(|(at_us, _)| *at_us <= now_us)
+    }
+
     /// Takes what has arrived, writers in any order.
     fn take(&mut self, now_us: u64, rng: &mut Rng) -> Vec<Vec<T>> {
         let mut taken = Vec::new();
@@ -61,6 +66,8 @@ impl<T> Lane<T> {
 /// All mailboxes.
 pub(super) struct Post {
     boxes: Vec<(Lane<Request>, Lane<Delivery>)>,
+    /// What one shard writes to another arrives no earlier, microseconds.
+    held: BTreeMap<(usize, usize), u64>,
     pub(super) letters_max: usize,
     pub(super) delay_us: u64,
 }
@@ -69,6 +76,7 @@ impl Post {
     pub(super) fn new(shards: u16, letters_max: usize, delay_us: u64) -> Post {
         Post {
             boxes: (0..shards).map(|_| Default::default()).collect(),
+            held: BTreeMap::new(),
             letters_max,
             delay_us,
         }
@@ -83,12 +91,23 @@ impl Post {
         rng: &mut Rng,
     ) -> Mail {
         let (requests, deliveries) = &mut self.boxes[usize::from(to.0)];
-        let mut at_us = || now_us + rng.u64(..=self.delay_us);
+        let held_us = self.held.get(&(from, to.0.into())).copied().unwrap_or(0);
+        let mut at_us = || held_us.max(now_us + rng.u64(..=self.delay_us));
         let (from, most) = (from as u16, self.letters_max);
         Mail {
             requests: requests.put(from, mail.requests, at_us(), most),
             deliveries: deliveries.put(from, mail.deliveries, at_us(), most),
         }
+    }
+
+    /// Holds back what the first writes to the second from now on.
+    pub(super) fn hold(&mut self, lane: (usize, usize), until_us: u64) {
+        self.held.insert(lane, until_us);
+    }
+
+    /// Holds nothing back any more, but for what was handed over.
+    pub(super) fn release(&mut self) {
+        self.held.clear();
     }
 
     /// Takes what has come for one shard, batch by batch; requests stay unless asked for.
@@ -116,6 +135,12 @@ impl Post {
             }
         }
         mail
+    }
+
+    /// Whether some could be taken by now.
+    pub(super) fn is_due(&self, now_us: u64) -> bool {
+        (self.boxes.iter())
+            .any(|(requests, deliveries)| requests.is_due(now_us) || deliveries.is_due(now_us))
     }
 
     /// Whether nothing is on its way.

@@ -78,13 +78,29 @@ impl World {
                 }
             }
             450..800 => self.act(),
-            800..960 => {
+            800..820 => {
+                let lane = [0; 2].map(|_| self.rng.usize(..self.engines.len()));
+                let most_us = if self.setup.young > 0 {
+                    1_000_000
+                } else {
+                    300_000
+                };
+                let until_us = self.now.mono_us + self.rng.u64(..most_us);
+                self.tally.add("lane held back", lane[0] != lane[1]);
+                self.post.hold((lane[0], lane[1]), until_us);
+            }
+            820..960 => {
                 let us = self.rng.u64(..30_000);
                 self.pass(us);
             }
             960..975 => {
                 self.tally.add("jump", true);
-                let us = self.rng.u64(..1_500_000);
+                let most_us = if self.setup.young > 0 {
+                    100_000
+                } else {
+                    1_500_000
+                };
+                let us = self.rng.u64(..most_us);
                 self.pass(us);
             }
             975..985 => {
@@ -105,7 +121,7 @@ impl World {
     fn restart(&mut self) {
         self.tally.add("server restart", true);
         for client in &mut self.clients {
-            client.socket.is_closed = true;
+            (client.socket.is_closed, client.has_left) = (true, true);
         }
         self.forget_closed();
         self.start();
@@ -142,10 +158,18 @@ impl World {
         (self.setup.short_writes, self.setup.refusals) = (0, 0);
         (self.post.delay_us, self.post.letters_max) = (0, usize::MAX);
         self.late_until_us.fill(0);
+        self.post.release();
         for client in &mut self.clients {
             client.set_pace(Pace::Everything);
         }
-        // Mail that is late arrives; intervals, of which the longest are 150 ms, end.
+        // Mail that is late arrives, of lanes that were held back for up to a second; intervals, of which the longest are 150 ms, and polls,
+        // one behind the other, end.
+        for _ in 0..14 {
+            self.settle();
+            self.pass(200_000);
+        }
+        self.settle();
+        self.ask_last();
         for _ in 0..4 {
             self.settle();
             self.pass(200_000);
@@ -167,7 +191,8 @@ impl World {
             };
             let is_read = (self.clients.iter())
                 .all(|client| client.socket.up.is_empty() && !client.socket.is_blocked);
-            if is_read && self.engines.iter_mut().all(is_idle) {
+            let is_due = self.post.is_due(self.now.mono_us);
+            if is_read && !is_due && self.engines.iter_mut().all(is_idle) {
                 return;
             }
         }

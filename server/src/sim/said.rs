@@ -1,5 +1,7 @@
 //! Commands of clients that wait for their answers, and the options in them.
 
+use std::collections::BTreeMap;
+
 use fanfare_wire::command::{Mode, OnSlow};
 
 use crate::hub::policy::SubOptions;
@@ -10,7 +12,8 @@ pub(super) enum Said {
     Subscribe {
         change: Change,
         snapshot: bool,
-        since: Option<(String, u64)>,
+        /// What it has, by topic: epoch and seq.
+        since: BTreeMap<String, (String, u64)>,
     },
     Unsubscribe(String),
     Set(String, Change),

@@ -11,7 +11,7 @@ const ENOUGH: u64 = 1000;
 /// How many `cargo test` runs.
 const SEEDS: u64 = 40;
 
-fn number(name: &str) -> Option<u64> {
+pub(super) fn number(name: &str) -> Option<u64> {
     let text = std::env::var(name).ok()?;
     Some(
         text.parse()

@@ -5,7 +5,7 @@ use fastrand::Rng;
 use crate::engine::{Compression, HistoryLimits, HistoryRule, HistoryRules, Settings, Threshold};
 
 /// The topics that clients speak of. Few, so that they meet.
-pub(super) const TOPICS: [&str; 10] = [
+const TOPICS: [&str; 10] = [
     "a",
     "b",
     "px.eur",
@@ -31,10 +31,21 @@ pub(super) const FILTERS: [&str; 9] = [
     "nothing.*",
 ];
 
+/// Filters over the topics of a world in which topics are young.
+pub(super) const YOUNG_FILTERS: [&str; 3] = ["px.*", "px.>", ">"];
+
+/// So many topics a world has in which topics are young.
+const YOUNG: usize = 80;
+
 /// One world.
 #[derive(Clone, Debug)]
 pub(super) struct Setup {
     pub(super) shards: u16,
+    /// The topics that clients speak of.
+    pub(super) topics: Vec<String>,
+    /// They speak of so many at a time, and go on to the next when one has said something: so topics are asked for, left and asked
+    /// for again before they are born, and meet others on the way. 0 = of all.
+    pub(super) young: usize,
     pub(super) settings: Settings,
     /// So many things happen before all comes to rest.
     pub(super) steps: usize,
@@ -86,6 +97,7 @@ impl Setup {
             handshake_timeout_ms: 800,
             ping_interval_ms: one_of(rng, &[0, 700, 30_000]) as u32,
             idle_timeout_ms: one_of(rng, &[0, 2_500, 75_000]) as u32,
+            keep_alive_timeout_ms: one_of(rng, &[600, 75_000]) as u32,
             heartbeat_ms: one_of(rng, &[0, 600]) as u32,
             slow_timeout_ms: one_of(rng, &[300, 1_000, 3_000]) as u32,
             close_timeout_ms: 500,
@@ -99,11 +111,25 @@ impl Setup {
             },
             ..Settings::default()
         };
+        let young = if rng.u8(..3) == 0 { rng.usize(1..4) } else { 0 };
+        let topics = if young > 0 {
+            (0..YOUNG).map(|n| format!("px.n{n}")).collect()
+        } else {
+            TOPICS.map(Into::into).into()
+        };
+        // Where topics are young, shards are few and clients too, so that now and then nobody on a shard has any filter.
+        let (shards, clients_max) = if young > 0 {
+            (rng.u16(2..=3), rng.usize(2..6))
+        } else {
+            (rng.u16(1..=4), rng.usize(2..10))
+        };
         Setup {
-            shards: rng.u16(1..=4),
+            shards,
+            topics,
+            young,
             settings,
             steps: rng.usize(300..1_500),
-            clients_max: rng.usize(2..10),
+            clients_max,
             mail_delay_us: one_of(rng, &[0, 2_000, 40_000, 400_000]),
             lane_letters_max: one_of(rng, &[2, 10, 65_536, 65_536]) as usize,
             short_writes: one_of(rng, &[0, 10, 60]) as u8,

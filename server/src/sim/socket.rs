@@ -21,6 +21,18 @@ pub(super) enum End {
 pub(super) enum Heard {
     /// The head of an HTTP answer.
     Head(String),
+    /// A whole HTTP answer with a body, or without.
+    Answer {
+        head: String,
+        body: String,
+    },
+    /// One of Server-Sent Events: what its id and its data say.
+    Event {
+        id: Option<String>,
+        text: Option<String>,
+        /// When the first byte of its data came, microseconds.
+        data_us: u64,
+    },
     /// A text message, or a binary one of `fanfare.v1.bin` in the words of the JSON protocol.
     Text(String),
     /// A record that tells a topic's number.
@@ -28,6 +40,17 @@ pub(super) enum Heard {
     Ping,
     Pong,
     Close(Option<u16>),
+}
+
+/// What comes from the server.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Speaks {
+    /// Heads, and bodies as long as they say.
+    #[default]
+    Answers,
+    /// A body that is a stream of events.
+    Events,
+    Frames,
 }
 
 /// One socket, both sides of it.
@@ -49,8 +72,9 @@ pub(super) struct Socket {
     pub(super) aliases: Option<Aliases>,
     /// Compression was agreed to.
     pub(super) inflater: Option<Inflater>,
-    head: Vec<u8>,
-    is_upgraded: bool,
+    /// What has come of an answer or an event that is not whole.
+    plain: Vec<u8>,
+    speaks: Speaks,
     reader: Reader,
     /// How many bytes have come, and where in them the next message begins.
     taken: u64,
@@ -91,21 +115,27 @@ impl Socket {
         self.taken += bytes.len() as u64;
         self.stamps.push_back((self.taken, now_us));
         let mut bytes = bytes.to_vec();
-        if !self.is_upgraded {
-            self.head.append(&mut bytes);
-            let Some(end) = self.head.windows(4).position(|at| at == b"\r\n\r\n") else {
-                return heard;
-            };
-            bytes = self.head.split_off(end + 4);
-            let head = String::from_utf8(std::mem::take(&mut self.head)).expect("heads are text");
-            self.is_upgraded = head.starts_with("HTTP/1.1 101");
-            let is_compressed = head.contains("permessage-deflate; server_no_context_takeover");
-            self.inflater = is_compressed.then(Inflater::new);
-            heard.push((now_us, Heard::Head(head)));
-            self.begin = self.taken - bytes.len() as u64;
-            if !self.is_upgraded {
+        if self.speaks != Speaks::Frames {
+            self.plain.append(&mut bytes);
+            while let Some((one, end)) = self.next_plain() {
+                let data_at = memchr::memmem::find(&self.plain[..end], b"data: ").unwrap_or(0);
+                self.plain.drain(..end);
+                let first_us = self.first_us(now_us);
+                let mut one = one;
+                if let Some(Heard::Event { data_us, .. }) = &mut one {
+                    self.begin += data_at as u64;
+                    *data_us = self.first_us(now_us);
+                }
+                self.begin = self.taken - self.plain.len() as u64;
+                heard.extend(one.map(|one| (first_us, one)));
+                if self.speaks == Speaks::Frames {
+                    break;
+                }
+            }
+            if self.speaks != Speaks::Frames {
                 return heard;
             }
+            bytes = std::mem::take(&mut self.plain);
         }
         let limits = Limits {
             role: Role::Client,
@@ -134,18 +164,72 @@ impl Socket {
                 Some(Item::Pong(_)) => Heard::Pong,
                 Some(Item::Close(close)) => Heard::Close(close.map(|close| close.code.0)),
             };
-            while self
-                .stamps
-                .front()
-                .is_some_and(|(end, _)| *end <= self.begin)
-            {
-                self.stamps.pop_front();
-            }
-            let first_us = self.stamps.front().map_or(now_us, |(_, at_us)| *at_us);
+            let first_us = self.first_us(now_us);
             self.begin = base + (total - input.len()) as u64;
             heard.push((first_us, one));
         }
     }
+}
+
+impl Socket {
+    /// When the first byte of what is heard next came.
+    fn first_us(&mut self, now_us: u64) -> u64 {
+        while (self.stamps.front()).is_some_and(|(end, _)| *end <= self.begin) {
+            self.stamps.pop_front();
+        }
+        self.stamps.front().map_or(now_us, |(_, at_us)| *at_us)
+    }
+
+    /// The next answer or event that is whole, if it is to be heard, and how many bytes it is.
+    fn next_plain(&mut self) -> Option<(Option<Heard>, usize)> {
+        // Behind a head frames may lie, which are none.
+        let text = match std::str::from_utf8(&self.plain) {
+            Ok(text) => text,
+            Err(error) => std::str::from_utf8(&self.plain[..error.valid_up_to()]).expect("text"),
+        };
+        if self.speaks == Speaks::Events {
+            let end = text.find("\n\n")? + 2;
+            return Some((read_event(&text[..end]), end));
+        }
+        let body_at = text.find("\r\n\r\n")? + 4;
+        let head = text[..body_at].to_owned();
+        if head.starts_with("HTTP/1.1 101") {
+            self.speaks = Speaks::Frames;
+            let is_compressed = head.contains("permessage-deflate; server_no_context_takeover");
+            self.inflater = is_compressed.then(Inflater::new);
+            return Some((Some(Heard::Head(head)), body_at));
+        }
+        if head.contains("text/event-stream") {
+            self.speaks = Speaks::Events;
+            return Some((Some(Heard::Head(head)), body_at));
+        }
+        let mut lines = head.lines();
+        let length = lines.find_map(|line| line.strip_prefix("Content-Length: "));
+        let length: usize = length.map_or(0, |text| text.parse().expect("a number"));
+        let body = text.get(body_at..body_at + length)?.to_owned();
+        Some((Some(Heard::Answer { head, body }), body_at + length))
+    }
+}
+
+/// One event (HTML Standard, section 9.2.6); `None`: nobody sees it.
+fn read_event(block: &str) -> Option<Heard> {
+    let (mut id, mut data) = (None, Vec::new());
+    for line in block.lines() {
+        if let Some(text) = line.strip_prefix("id: ") {
+            id = Some(text.to_owned());
+        } else if let Some(text) = line.strip_prefix("data: ") {
+            data.push(text);
+        } else {
+            let is_known = line.is_empty() || line == ":" || line.starts_with("retry: ");
+            assert!(is_known, "a line of an event: {line:?}");
+        }
+    }
+    let text = (!data.is_empty()).then(|| data.join("\n"));
+    (id.is_some() || text.is_some()).then_some(Heard::Event {
+        id,
+        text,
+        data_us: 0,
+    })
 }
 
 /// What a record says, in the words of the JSON protocol.

@@ -8,10 +8,12 @@ use std::collections::BTreeMap;
 use fanfare_wire::event::{self, Data, DataKind, Event, GapWhy, SkipWhy};
 use fanfare_wire::topic;
 
+use super::events::Events;
 use super::said::Said;
 use super::stream::{Expect, Stream, opening};
 use super::tally::Tally;
 use super::truth::{Truth, value_of};
+use super::web::Web;
 use crate::engine::account::Account;
 use crate::hub::policy::SubOptions;
 
@@ -33,11 +35,24 @@ pub(super) enum Tongue {
     Raw,
     /// Bare payloads of one topic.
     Room,
+    /// The JSON protocol's events, as Server-Sent Events, and no commands.
+    Events,
+    /// Answers to HTTP requests.
+    Web,
+}
+
+impl Tongue {
+    /// Whether it hears of positions, skips and gaps.
+    pub(super) fn has_receipts(self) -> bool {
+        matches!(self, Tongue::Json | Tongue::Events)
+    }
 }
 
 /// What is known while a message is heard.
 pub(super) struct Scene<'a> {
     pub(super) truth: &'a Truth,
+    /// All topics that are spoken of.
+    pub(super) topics: &'a [String],
     pub(super) epoch: &'a str,
     pub(super) step: usize,
     /// The latest that any wall clock has shown.
@@ -62,6 +77,10 @@ pub(super) struct Subscriber {
     stale_ms: Option<u32>,
     room: Option<String>,
     hellos: usize,
+    /// What it knows as a stream of events.
+    pub(super) events: Events,
+    /// What it has asked over plain HTTP.
+    pub(super) web: Web,
 }
 
 impl Subscriber {
@@ -78,6 +97,8 @@ impl Subscriber {
             stale_ms: None,
             room: room.map(Into::into),
             hellos: 0,
+            events: Events::default(),
+            web: Web::default(),
         }
     }
 
@@ -115,7 +136,7 @@ impl Subscriber {
     /// Where it stands in a topic, if its stream has begun.
     pub(super) fn at(&self, name: &str) -> Option<u64> {
         match self.tongue {
-            Tongue::Json => self.account.at(name),
+            tongue if tongue.has_receipts() => self.account.at(name),
             _ => self.streams.get(name)?.at,
         }
     }
@@ -144,7 +165,7 @@ impl Subscriber {
         if text == "pong" {
             return;
         }
-        if self.tongue != Tongue::Json
+        if !self.tongue.has_receipts()
             && let Some(value) = value_of(text)
         {
             return self.hear_payload(value, first_us, text.len(), scene);
@@ -156,7 +177,9 @@ impl Subscriber {
         match (&event, self.tongue) {
             (Event::Data(_) | Event::Skip { .. }, Tongue::Raw) => panic!("no payload: {text}"),
             (Event::Data(_) | Event::Skip { .. }, _) => self.account.hear(&texts),
-            (Event::Subscribed { .. } | Event::Unsubscribed { .. }, Tongue::Json) => {
+            (Event::Subscribed { .. } | Event::Unsubscribed { .. }, tongue)
+                if tongue.has_receipts() =>
+            {
                 self.account.hear(&texts);
             }
             _ => {}
@@ -223,9 +246,10 @@ impl Subscriber {
                     "what is lost begins behind what it has: {text}"
                 );
                 stream.expect = opening(snapshot);
+                self.events.has_first = true;
             }
             _ => assert!(
-                self.hellos == 1 || self.tongue == Tongue::Raw,
+                self.hellos == 1 || matches!(self.tongue, Tongue::Raw | Tongue::Events),
                 "hello is first: {text}"
             ),
         }
@@ -271,6 +295,8 @@ impl Subscriber {
             (Expect::Stream, DataKind::Snapshot) if !is_begun => Expect::Stream,
             (expect, kind) => panic!("{expect:?} is due, not {kind:?}: {text}"),
         };
+        self.note_delivered(name, data.seq);
+        let stream = self.streams.entry(name.into()).or_default();
         if data.kind == DataKind::Update {
             stream.note_update(first_us, interval_ms, text);
             if data.data.len() > QUEUED_BYTES {
@@ -285,7 +311,7 @@ impl Subscriber {
         if let Some((step, _)) = self.owed.remove(name) {
             scene.tally.add("topic born under a filter", seq == 1);
             // Without receipts what was left out before the first value cannot be told from what was missed.
-            let earlier = if self.tongue == Tongue::Json {
+            let earlier = if self.tongue.has_receipts() {
                 1..seq
             } else {
                 0..0
@@ -345,6 +371,9 @@ impl Subscriber {
     /// At rest: everything was answered, and the newest value of every topic of its own has come.
     pub(super) fn check_rest(&self, truth: &Truth) {
         assert!(self.said.is_empty(), "unanswered: {:?}", self.said);
+        let asked = &self.web.asked;
+        assert!(asked.is_empty(), "unanswered: {asked:?}");
+        assert!(self.events.until_us.is_none(), "its wait is over");
         for (name, entries) in truth.topics() {
             if !self.covers(name) {
                 continue;

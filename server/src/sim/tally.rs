@@ -8,7 +8,25 @@ use std::fmt;
 pub(super) struct Tally(BTreeMap<String, u64>);
 
 /// What a thousand seeds must come to, each at least once.
-pub(super) const WANTED: [&str; 44] = [
+pub(super) const WANTED: [&str; 62] = [
+    "topic fading",
+    "position of one topic",
+    "position of several topics",
+    "stream resumed",
+    "stream for one answer",
+    "stream ended with its first events",
+    "stream ended without events",
+    "stream closed 4103",
+    "poll answered at once",
+    "poll answered later",
+    "poll without news",
+    "pipelined request",
+    "posted",
+    "many posted",
+    "key repeated by post",
+    "history page",
+    "no answer in time",
+    "lane held back",
     "binary client",
     "alias record",
     "compressed client",

@@ -6,7 +6,8 @@ use std::hash::Hash;
 use fanfare_wire::frame::Opcode;
 
 use super::socket::{End, Heard};
-use super::subscriber::Scene;
+use super::subscriber::{Scene, Tongue};
+use super::web::Reply;
 use super::world::World;
 use crate::engine::{ConnId, SocketOp};
 use crate::hub::mail::Mail;
@@ -31,6 +32,8 @@ impl World {
         self.serve_sockets(shard);
         self.engines[shard].end_tick(self.now);
         self.check_tick(shard);
+        self.check_waits(shard);
+        (self.tally).add("topic fading", self.engines[shard].has_fading());
         self.forget_closed();
     }
 
@@ -191,32 +194,63 @@ impl World {
             client.closed.is_none(),
             "nothing comes behind a Close: {heard:?}"
         );
+        let mut scene = Scene {
+            truth: &self.truth,
+            topics: &self.setup.topics,
+            epoch: &self.epoch,
+            step: self.step,
+            wall_us: self.wall_us_max,
+            tally: &mut self.tally,
+        };
         match heard {
-            Heard::Head(head) if head.starts_with("HTTP/1.1 101") => {
+            Heard::Head(head) => {
                 client.is_open = true;
                 let is_compressed = client.socket.inflater.is_some();
                 let keeps_context = !head.contains("client_no_context_takeover");
-                self.tally.add("compressed client", is_compressed);
-                self.tally
-                    .add("kept context", is_compressed && keeps_context);
+                scene.tally.add("compressed client", is_compressed);
+                (scene.tally).add("kept context", is_compressed && keeps_context);
             }
-            Heard::Head(head) => {
-                self.tally
-                    .add("handshake timeout", head.starts_with("HTTP/1.1 408"));
-                assert!(head.starts_with("HTTP/1.1 408"), "{head}");
-                client.has_left = true;
-                client.socket.end = Some(End::Half);
+            Heard::Answer { head, body } => {
+                let reply = Reply::new(&head, &body);
+                if client.view.tongue == Tongue::Web {
+                    if !client.has_left {
+                        client.view.web.hear(&reply, first_us, &mut scene);
+                    }
+                    if reply.is_last() {
+                        client.leave(End::Half);
+                    }
+                    return;
+                }
+                // A stream of which no topic can be had is no stream.
+                let is_refused =
+                    client.view.tongue == Tongue::Events && body.contains(r#""code":3001"#);
+                scene.tally.add("stream refused", is_refused);
+                (scene.tally).add("handshake timeout", reply.is_late_request());
+                let is_known = reply.is_late_request() || is_refused || client.has_left;
+                assert!(is_known, "{head}{body}");
+                client.leave(End::Half);
             }
-            Heard::Text(text) => {
-                let mut scene = Scene {
-                    truth: &self.truth,
-                    epoch: &self.epoch,
-                    step: self.step,
-                    wall_us: self.wall_us_max,
-                    tally: &mut self.tally,
+            Heard::Event { id, text, data_us } => {
+                // Where a stream stands is a line of its own, which may have gone out before.
+                let first_us = if client.view.events.is_mixed {
+                    data_us
+                } else {
+                    first_us
                 };
-                client.view.hear(&text, first_us, &mut scene);
+                if let Some(code) = text.as_deref().and_then(closed) {
+                    assert!(matches!(code, 4103), "ended for no reason: {code}");
+                    scene.tally.add(&format!("stream closed {code}"), true);
+                    client.closed = Some(Some(code));
+                    return;
+                }
+                if let Some(text) = text {
+                    client.view.hear(&text, first_us, &mut scene);
+                }
+                if let Some(id) = id {
+                    client.view.hear_id(&id, scene.epoch, scene.tally);
+                }
             }
+            Heard::Text(text) => client.view.hear(&text, first_us, &mut scene),
             Heard::Alias => self.tally.add("alias record", true),
             Heard::Ping => {
                 if client.answers_pings && !client.has_left {
@@ -242,18 +276,26 @@ impl World {
         while let Some((id, op)) = self.engines[shard].poll_socket() {
             let client =
                 (self.clients.iter_mut()).find(|client| client.shard == shard && client.id == id);
-            let socket = &mut client
-                .expect("the engine closes only those who are there")
-                .socket;
+            let client = client.expect("the engine closes only those who are there");
             match op {
                 SocketOp::ShutdownWrite => {
+                    if client.closed.is_none() && !client.has_left {
+                        client.view.hear_end(self.now.mono_us, &mut self.tally);
+                    }
+                    let socket = &mut client.socket;
                     socket.half_closed = true;
                     // Whoever reads to the end closes then.
                     socket.end = socket.end.or(Some(End::Half));
                 }
                 SocketOp::KeepFresh(_) => {}
-                SocketOp::Close => socket.is_closed = true,
+                SocketOp::Close => client.socket.is_closed = true,
             }
         }
     }
+}
+
+/// The code in a stream's last words.
+fn closed(text: &str) -> Option<u16> {
+    let rest = text.strip_prefix(r#"{"type":"closed","code":"#)?;
+    rest.get(..4)?.parse().ok()
 }

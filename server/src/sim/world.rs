@@ -40,6 +40,8 @@ pub(super) struct World {
     epochs: u32,
     /// Where clients stood that are gone: epoch, topic, seq.
     pub(super) memories: Vec<(String, String, u64)>,
+    /// What streams of events had named, and the last id of each.
+    pub(super) last_ids: Vec<(Vec<String>, String)>,
     pub(super) tally: Tally,
     /// The last number that a command, a client or a value was given.
     pub(super) last_number: u64,
@@ -68,6 +70,7 @@ impl World {
             epoch: String::new(),
             epochs: 0,
             memories: Vec::new(),
+            last_ids: Vec::new(),
             tally: Tally::default(),
             last_number: 0,
             hash: DefaultHasher::new(),
@@ -146,7 +149,29 @@ impl World {
                         .push((self.epoch.clone(), source.clone(), seq));
                 }
             }
+            let last_id = &client.view.events.last_id;
+            if !last_id.is_empty() {
+                let sources = client.view.sources().cloned().collect();
+                self.last_ids.push((sources, last_id.clone()));
+            }
+            let asked = &client.view.web.asked;
+            assert!(
+                client.has_left
+                    || client.view.web.is_over
+                    || client.socket.was_blocked
+                    // What was sent too late to be read is not answered.
+                    || !client.socket.up.is_empty()
+                    // Where a tick writes to one, others may not have had their turn.
+                    || self.setup.flush_turn == 1
+                    // Answers to what was asked at once may be more than such a queue takes.
+                    || self.setup.settings.outbox_bytes_max < 20_000
+                    || asked.is_empty(),
+                "client {} is closed without an answer: {asked:?}",
+                client.name
+            );
         }
+        let excess = self.last_ids.len().saturating_sub(20);
+        self.last_ids.drain(..excess);
         let excess = self.memories.len().saturating_sub(40);
         self.memories.drain(..excess);
         self.clients.retain(|client| !client.socket.is_closed);
