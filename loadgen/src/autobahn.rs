@@ -80,6 +80,10 @@ fn converse(
                 Some(error @ (LinkError::Refused(_) | LinkError::Http(_))) => {
                     return Err(error.into());
                 }
+                Some(LinkError::Protocol(fault)) => {
+                    link.refuse(fault);
+                    return Ok(());
+                }
                 // However it ended: whether that was right is not judged here.
                 Some(_) if link.is_open() => return Ok(()),
                 Some(error) => return Err(error.into()),

@@ -21,10 +21,12 @@
 //! | [`verify`], [`latency`], [`counts`], [`tally`] | sequence checks, histograms, counts |
 //! | [`schedule`], [`clock`], [`topics`], [`target`] | open-loop times, clocks, names, addresses |
 //! | [`chart`] | pictures of a scenario's output |
+//! | [`autobahn`] | the client that a test suite of the protocol is put to |
 //! | [`report`], [`progress`] | verdict, table, JSON; the line on stderr |
 //! | [`process`] | CPU time and memory of other processes |
 //! | [`sys`] | system calls; the only `unsafe` |
 
+pub mod autobahn;
 pub mod chart;
 pub mod class;
 pub mod cli;
@@ -93,6 +95,7 @@ pub fn run_command_line() -> ExitCode {
         ),
         cli::Command::Floor(args) => exit_code(floor::serve(args.listen)),
         cli::Command::Chart(args) => exit_code(chart::draw(&args.dir)),
+        cli::Command::Autobahn(args) => exit_code(autobahn::run(&args.url, &args.agent)),
     }
 }
 

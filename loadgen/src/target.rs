@@ -15,6 +15,20 @@ pub struct Target {
     pub path: Box<str>,
     /// With `wss://`.
     pub tls: Option<Tls>,
+    /// Whether WebSockets compress (permessage-deflate).
+    pub compression: Compression,
+}
+
+/// Whether WebSockets compress.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Compression {
+    /// It is not offered.
+    #[default]
+    Off,
+    /// It is offered.
+    Offered,
+    /// It is offered, and a server that does not agree to it is refused.
+    Demanded,
 }
 
 /// What TLS wants to know of a server.
@@ -96,6 +110,7 @@ impl Target {
         };
         Ok(Target {
             tls,
+            compression: Compression::Off,
             address,
             host: host.into(),
             path: path.into(),

@@ -39,6 +39,10 @@ pub struct MeasureArgs {
     #[command(flatten)]
     pub tls: TlsArgs,
 
+    /// Offer compression (permessage-deflate) and inflate what comes compressed; bytes in are those on the wire
+    #[arg(long)]
+    pub compress: bool,
+
     /// What the server speaks
     #[arg(long, value_name = "WHICH", default_value = "fanfare")]
     pub protocol: ProtocolName,

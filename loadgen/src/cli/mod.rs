@@ -43,6 +43,9 @@ pub enum Command {
     /// Draw charts of what a scenario has written
     Chart(ChartArgs),
 
+    /// Be the client that Autobahn's fuzzing server puts its cases to, all of them (scripts/autobahn)
+    Autobahn(AutobahnArgs),
+
     /// Put one shape of load on any push server, from one thread, and measure the server by its CPU
     Measure(Box<MeasureArgs>),
 
@@ -83,6 +86,18 @@ Examples:
 Exit codes: 0 all verified, 1 something was lost, repeated, reordered, refused or cut off,
 2 wrong use. A run whose figures are limited by the generator itself says INVALID.";
 
+/// Arguments of `autobahn`.
+#[derive(Debug, clap::Args)]
+pub struct AutobahnArgs {
+    /// Address of the fuzzing server
+    #[arg(value_name = "URL")]
+    pub url: String,
+
+    /// Under which name it is to report
+    #[arg(long, value_name = "NAME", default_value = "fanfare-loadgen")]
+    pub agent: String,
+}
+
 /// `--protocol` of `run`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum DialectName {
@@ -104,6 +119,10 @@ pub struct RunArgs {
     /// Address of the server; given several times, connections take turns
     #[arg(long, value_name = "URL", default_value = "ws://127.0.0.1:9001/ws")]
     pub url: Vec<String>,
+
+    /// Offer compression (permessage-deflate) and inflate what comes compressed; `bytes in` are those on the wire
+    #[arg(long)]
+    pub compress: bool,
 
     /// How the server's data come
     #[arg(long, value_enum, value_name = "NAME", default_value_t = DialectName::Fanfare)]

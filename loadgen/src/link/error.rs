@@ -25,6 +25,9 @@ pub enum LinkError {
     /// What came over plain HTTP is not what was asked for.
     #[error("{0}")]
     Http(HttpError),
+    /// The server does not compress, although that was demanded.
+    #[error("the server does not agree to compression (fanfare: --compress)")]
+    Uncompressed,
     /// The server broke RFC 6455.
     #[error("the server broke the WebSocket protocol: {0}")]
     Protocol(#[from] ProtocolError),
@@ -57,6 +60,7 @@ impl LinkError {
             LinkError::Refused(ResponseError::Status { status }) => format!("http {status}").into(),
             LinkError::Refused(error) => format!("bad answer: {error}").into(),
             LinkError::Http(error) => format!("bad answer: {error}").into(),
+            LinkError::Uncompressed => "no compression".into(),
             LinkError::Protocol(error) => format!("protocol broken: {error}").into(),
             LinkError::Closed(code) => format!("closed {}", Code(*code)).into(),
             LinkError::Ended => "ended without close".into(),

@@ -7,6 +7,7 @@
 //! when it is writable, calls [`Link::flush`]; when it is readable, calls [`Link::read`]. Pings and
 //! closes are answered here.
 
+mod compression;
 mod error;
 mod plain;
 mod secure;
@@ -16,8 +17,10 @@ pub use error::{LinkError, NO_PORT};
 use crate::clock;
 use crate::http::{Answer, AnswerReader, EventReader, HEAD_LIMITS};
 use crate::sys;
-use crate::target::Target;
+use crate::target::{Compression, Target};
 use fanfare_wire::close::CloseCode;
+use fanfare_wire::deflate::{Inflater, WINDOW_BITS_MAX};
+use fanfare_wire::error::ProtocolError;
 use fanfare_wire::frame::{self, Opcode};
 use fanfare_wire::handshake::{self, ResponseError};
 use fanfare_wire::reader::{Item, Limits, Reader, Role};
@@ -33,7 +36,7 @@ const LIMITS: Limits = Limits {
     role: Role::Client,
     frame_bytes_max: 64 << 20,
     message_bytes_max: 64 << 20,
-    fragments_max: 1 << 16,
+    fragments_max: 1 << 20,
 };
 /// Reads from one socket before others get their turn.
 const READS_MAX: usize = 16;
@@ -44,12 +47,21 @@ pub struct Link {
     stream: TcpStream,
     is_open: bool,
     framing: Framing,
-    /// We have sent a close frame.
-    is_closing: bool,
-    /// It was answered: what remains is that the server ends the stream.
-    is_answered: bool,
+    closing: Closing,
+    /// Our window, as the logarithm of its size, if compression was agreed on; else 0.
+    window_bits: u8,
     /// `None` while the link is open and idle.
     cold: Option<Box<Cold>>,
+}
+
+/// How far our own closing has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Closing {
+    No,
+    /// We have sent a close frame.
+    Sent,
+    /// It was answered: what remains is that the server ends the stream.
+    Answered,
 }
 
 /// What the bytes that arrive are.
@@ -91,7 +103,10 @@ struct Cold {
     /// answer.
     key: String,
     protocol: Option<&'static str>,
+    compression: Compression,
     head: Vec<u8>,
+    /// If the server keeps its context from one compressed message to the next.
+    inflater: Option<Box<Inflater>>,
 }
 
 /// What came of [`Link::read`].
@@ -131,20 +146,25 @@ impl Link {
         cold.tls = target.tls.as_ref().map(Secure::new).transpose()?;
         cold.key = handshake::new_key(fastrand::u128(..).to_ne_bytes());
         cold.protocol = protocol;
+        cold.compression = target.compression;
+        let extensions = compression::offer(cold.compression).map(|offer| offer.to_string());
+        let extra: Vec<(&str, &str)> = (extensions.iter())
+            .map(|offer| ("Sec-WebSocket-Extensions", offer.as_str()))
+            .collect();
         handshake::put_upgrade_request(
             &mut cold.out,
             &target.host,
             &target.path,
             &cold.key,
             protocol.as_slice(),
-            &[],
+            &extra,
         );
         Ok(Link {
             stream,
             is_open: false,
             framing: Framing::WebSocket,
-            is_closing: false,
-            is_answered: false,
+            closing: Closing::No,
+            window_bits: 0,
             cold: Some(cold),
         })
     }
@@ -164,8 +184,8 @@ impl Link {
             stream: stream(target, source, receive_buffer)?,
             is_open: framing == Framing::Bytes,
             framing,
-            is_closing: false,
-            is_answered: false,
+            closing: Closing::No,
+            window_bits: 0,
             cold: Some(Box::new(Cold {
                 tls: target.tls.as_ref().map(Secure::new).transpose()?,
                 out: request,
@@ -224,7 +244,7 @@ impl Link {
     /// queued before, and ends the stream first (RFC 6455 7.1.1), so that `TIME_WAIT` is its, not
     /// ours: [`Link::read`] reports [`LinkError::Ended`] then.
     pub fn queue_close(&mut self) {
-        self.is_closing = true;
+        self.closing = Closing::Sent;
         self.queue(Opcode::Close, &CloseCode::NORMAL.0.to_be_bytes());
     }
 
@@ -275,6 +295,7 @@ impl Link {
                 && cold.events.is_idle()
                 && cold.answers.is_idle()
                 && cold.out.is_empty()
+                && cold.inflater.is_none()
         };
         if !self.is_open || !self.cold.as_deref().is_some_and(idle) {
             return;
@@ -371,15 +392,24 @@ impl Link {
         }
         let cold = self.cold.get_or_insert_default();
         cold.head.extend_from_slice(bytes);
-        let Some(accepted) = handshake::parse_response(&cold.head, &cold.key, &HEAD_LIMITS, None)?
+        let (key, offer) = (&cold.key, compression::offer(cold.compression));
+        let Some(accepted) =
+            handshake::parse_response(&cold.head, key, &HEAD_LIMITS, offer.as_ref())?
         else {
             return Ok(());
         };
         if accepted.protocol.is_some() && accepted.protocol.as_deref() != cold.protocol {
             return Err(ResponseError::NotOffered.into());
         }
+        if cold.compression == Compression::Demanded && accepted.deflate.is_none() {
+            return Err(LinkError::Uncompressed);
+        }
         let mut head = std::mem::take(&mut cold.head);
         cold.key = String::new();
+        if let Some(agreement) = accepted.deflate {
+            self.window_bits = agreement.client_window_bits.unwrap_or(WINDOW_BITS_MAX);
+            cold.inflater = compression::inflater(&agreement);
+        }
         self.is_open = true;
         *opened = true;
         self.on_frames(&mut head[accepted.head_bytes..], now_ns, hear)
@@ -391,7 +421,7 @@ impl Link {
         now_ns: u64,
         hear: &mut impl FnMut(Message<'_>, u64),
     ) -> Result<(), LinkError> {
-        if self.is_answered {
+        if self.closing == Closing::Answered {
             return Ok(());
         }
         let mut reader = self
@@ -399,13 +429,21 @@ impl Link {
             .as_mut()
             .map(|cold| std::mem::take(&mut cold.reader))
             .unwrap_or_default();
-        while let Some(item) = reader.next(&LIMITS, &mut bytes)? {
+        let mut inflater = self.lend_inflater();
+        loop {
+            let next = match &mut inflater {
+                None => reader.next(&LIMITS, &mut bytes),
+                Some(inflater) => reader.next_inflating(&LIMITS, &mut bytes, inflater),
+            };
+            let Some(item) = next? else {
+                break;
+            };
             match item {
                 Item::Text(_) | Item::Binary(_) => hear(Message::Item(item), now_ns),
                 Item::Ping(payload) => self.queue(Opcode::Pong, payload),
                 Item::Pong(_) => {}
-                Item::Close(_) if self.is_closing => {
-                    self.is_answered = true;
+                Item::Close(_) if self.closing == Closing::Sent => {
+                    self.closing = Closing::Answered;
                     return Ok(());
                 }
                 Item::Close(close) => {
@@ -421,10 +459,18 @@ impl Link {
                 }
             }
         }
+        self.take_inflater_back(inflater);
         if !reader.is_idle() {
             self.cold.get_or_insert_default().reader = reader;
         }
         Ok(())
+    }
+
+    /// The server broke the protocol: it is told so, behind all that is queued (RFC 6455, section 7.1.7).
+    pub fn refuse(&mut self, fault: ProtocolError) {
+        self.queue(Opcode::Close, &fault.close_code().0.to_be_bytes());
+        // Whether that still reaches it is no longer our business.
+        let _ = self.flush();
     }
 }
 

@@ -5,7 +5,7 @@ use crate::cli::{MeasureArgs, SourceAddresses};
 use crate::payload::NUMBERED_BYTES_MIN;
 use crate::plan::{FitError, Host, fit};
 use crate::protocol::Protocol;
-use crate::target::Target;
+use crate::target::{Compression, Target};
 use anyhow::{Context as _, ensure};
 use std::net::IpAddr;
 use std::path::PathBuf;
@@ -92,7 +92,10 @@ impl Plan {
             other => other.into(),
         })?;
         let config = args.tls.config(std::iter::once(&args.url))?;
-        let target = Target::resolve(&args.url, config.as_ref()).context("--url")?;
+        let mut target = Target::resolve(&args.url, config.as_ref()).context("--url")?;
+        if args.compress {
+            target.compression = Compression::Demanded;
+        }
         let sources = fit::sources(
             host,
             args.connections,

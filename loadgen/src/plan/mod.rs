@@ -11,7 +11,7 @@ use crate::cli::{DialectName, LatencyFrom, RunArgs, TlsArgs};
 use crate::dialect::Dialect;
 use crate::link::Framing;
 use crate::payload::PAYLOAD_BYTES_MIN;
-use crate::target::Target;
+use crate::target::{Compression, Target};
 use crate::topics::{Batch, Popularity, Topics};
 use anyhow::{Context as _, bail, ensure};
 use std::net::{IpAddr, SocketAddr};
@@ -93,7 +93,19 @@ pub struct Plan {
 impl Plan {
     /// Checks the arguments against each other and against the host. An error is for the operator.
     pub fn new(args: RunArgs, host: &Host) -> anyhow::Result<Plan> {
-        let (targets, destinations) = targets(&args.url, &args.tls)?;
+        let (mut targets, destinations) = targets(&args.url, &args.tls)?;
+        if args.compress {
+            ensure!(
+                matches!(
+                    args.protocol,
+                    DialectName::Fanfare | DialectName::FanfareBin
+                ),
+                "--compress is for WebSockets; --protocol names none"
+            );
+            for target in &mut targets {
+                target.compression = Compression::Demanded;
+            }
+        }
         let publish_rate_per_s =
             args.publish_rate
                 .unwrap_or(if args.topic.is_empty() { 100.0 } else { 0.0 });
@@ -314,6 +326,7 @@ pub(crate) mod tests {
             ),
             ("--topic-prefix a..", "is no topic"),
             ("--topic px.*", "is no topic"),
+            ("--compress --protocol fanfare-sse", "is for WebSockets"),
             ("--url https://x", "does not begin with ws:// or wss://"),
             (
                 "--slow-percent 60 --half-open-percent 60",
