@@ -168,8 +168,8 @@ pub struct Options {
     #[arg(long, value_name = "KEY", help_heading = "Identity")]
     pub room_user: Option<String>,
 
-    /// Origin of pages that may ask beside our own, such as https://example.com or https://*.example.com, or * for any; may be
-    /// repeated
+    /// Origin of pages that may ask beside our own, such as `https://example.com` or `https://*.example.com`, or * for any; may
+    /// be repeated
     #[arg(long, value_name = "ORIGIN", help_heading = "Identity")]
     #[serde(
         deserialize_with = "one_or_many",
