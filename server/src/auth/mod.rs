@@ -149,6 +149,20 @@ impl Keyring {
         })
     }
 
+    /// One secret and no file, for tests of those who know none.
+    #[cfg(test)]
+    pub(crate) fn of_secret(secret: &[u8]) -> Keyring {
+        let mut jwt = JwtKeys::new(None, None);
+        let path = Path::new("a secret in memory");
+        jwt.add_file(path, secret).expect("it is long enough");
+        let api = ApiKeys::default();
+        Keyring {
+            files: KeyFiles::default(),
+            keys: RwLock::new(Arc::new(Keys { jwt, api })),
+            version: AtomicU64::new(0),
+        }
+    }
+
     /// Reads them again. Who was let in before stays in until its credential ends.
     ///
     /// # Errors

@@ -7,41 +7,15 @@ use serde_json::{Value, json};
 
 use super::publish;
 use crate::addresses::{Address, Limits, Table};
-use crate::auth::{KeyFiles, Keyring};
+use crate::auth::Keyring;
 use crate::engine::rights::{Identity, Scope};
 use crate::engine::settings::Settings;
 use crate::engine::testing::{ClientId, Heard, NOTHING, World, upgrade};
 
 const SECRET: &str = "a secret of thirty-two bytes, or more";
 
-/// A file of its own, removed at the end.
-struct SecretFile(std::path::PathBuf);
-
-impl SecretFile {
-    fn new() -> SecretFile {
-        use std::sync::atomic::{AtomicU32, Ordering};
-        static COUNT: AtomicU32 = AtomicU32::new(0);
-        let number = COUNT.fetch_add(1, Ordering::Relaxed);
-        let name = format!("fanfare-secret-{}-{number}", std::process::id());
-        let path = std::env::temp_dir().join(name);
-        std::fs::write(&path, SECRET).unwrap();
-        SecretFile(path)
-    }
-}
-
-impl Drop for SecretFile {
-    fn drop(&mut self) {
-        let _ = std::fs::remove_file(&self.0);
-    }
-}
-
 fn keyring() -> Arc<Keyring> {
-    let file = SecretFile::new();
-    let files = KeyFiles {
-        jwt_keys: vec![file.0.clone()],
-        ..KeyFiles::default()
-    };
-    Arc::new(Keyring::open(files).unwrap())
+    Arc::new(Keyring::of_secret(SECRET.as_bytes()))
 }
 
 fn settings() -> Settings {
