@@ -111,7 +111,12 @@ impl Site {
 }
 
 fn file(name: &str, bytes: Arc<[u8]>) -> Arc<File> {
-    let mime = mime_guess::from_path(name).first_or_octet_stream();
+    // What guesses by names takes types for videos, which share their ending.
+    let guessed = match name.strip_suffix(".ts") {
+        Some(_) => "text/x-typescript".parse().ok(),
+        None => mime_guess::from_path(name).first(),
+    };
+    let mime = guessed.unwrap_or(mime_guess::mime::APPLICATION_OCTET_STREAM);
     let is_text =
         mime.type_() == "text" || mime.subtype() == "javascript" || mime.subtype() == "json";
     let charset = if is_text { "; charset=utf-8" } else { "" };
@@ -177,6 +182,7 @@ mod tests {
             ("a.css", "text/css; charset=utf-8"),
             ("a.json", "application/json; charset=utf-8"),
             ("a.svg", "image/svg+xml"),
+            ("a.d.ts", "text/x-typescript; charset=utf-8"),
             ("a", "application/octet-stream"),
         ] {
             assert_eq!(
