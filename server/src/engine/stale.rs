@@ -2,6 +2,9 @@
 //!
 //! Only connections that have had such an update queued are looked at, and only when their socket is to be written to
 //! after it had stopped. The newest value of a topic is never left out, however old it is.
+//!
+//! A skip names updates that stood behind each other, with nothing between them that says where the stream is: an ack, or the position of
+//! another topic's event, would say that they had come.
 
 use std::sync::Arc;
 
@@ -9,6 +12,7 @@ use fanfare_wire::event::SkipWhy;
 
 use super::Engine;
 use super::asides::{self, Named};
+use super::conn::Door;
 use super::outbox::Fate;
 use crate::hub::broken::{self, Break};
 use crate::hub::frames::{FrameId, Frames};
@@ -36,12 +40,28 @@ impl Engine {
                     && is_superseded(topics, update)
             })
         };
+        let frames = &self.outlet.frames;
+        let is_mixed = self.outlet.conns[index as usize].door == Door::MixedEvents;
         let mut runs: Vec<Run> = Vec::new();
+        // Runs ahead of this place are not lengthened: behind them stands what says where the stream is.
+        let mut closed = 0;
         for frame in self.outlet.waiting(index) {
-            if is_stale(&self.hub.topics, &self.outlet.frames, frame)
-                && let Some((update, _)) = self.outlet.frames.as_fading(frame)
-            {
-                add(&mut runs, update);
+            let Some((update, _)) = frames.as_fading(frame) else {
+                if frames.is_own(frame) || is_mixed {
+                    let is_position = is_mixed && frames.bytes(frame).starts_with(b"id: ");
+                    closed = if is_position { closed } else { runs.len() };
+                }
+                continue;
+            };
+            // The position of one topic's event names the others, too.
+            let is_other = runs.last().is_some_and(|run| run.topic != update.topic);
+            if is_mixed && is_other {
+                closed = runs.len();
+            }
+            if is_stale(&self.hub.topics, frames, frame) {
+                add(&mut runs, closed, update);
+            } else if is_mixed {
+                closed = runs.len();
             }
         }
         if runs.is_empty() {
@@ -109,9 +129,10 @@ fn is_superseded(topics: &Topics, update: &Update) -> bool {
         .is_some_and(|topic| topics[topic].seq > update.seq)
 }
 
-fn add(runs: &mut Vec<Run>, update: &Update) {
+/// Adds an update to the run that it continues, of those from the place `closed` on; else it begins one.
+fn add(runs: &mut Vec<Run>, closed: usize, update: &Update) {
     let follows = |run: &&mut Run| run.to + 1 == update.seq && run.topic == update.topic;
-    match runs.iter_mut().find(follows) {
+    match runs[closed..].iter_mut().find(follows) {
         Some(run) => run.to = update.seq,
         None => runs.push(Run {
             topic: update.topic.clone(),

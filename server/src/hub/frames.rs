@@ -78,6 +78,12 @@ impl Frames {
         self.insert(Body::Own(bytes))
     }
 
+    /// Whether the frame is made of bytes of this shard's own.
+    #[must_use]
+    pub fn is_own(&self, id: FrameId) -> bool {
+        matches!(self.slots[id.0 as usize].body, Body::Own(_))
+    }
+
     /// Registers a part of bytes that are kept elsewhere, likewise.
     pub fn part(&mut self, bytes: Arc<[u8]>, part: Range<usize>) -> FrameId {
         debug_assert!(part.end <= bytes.len(), "a part lies within the whole");

@@ -13,6 +13,7 @@ mod rates;
 mod resuming;
 mod rights;
 mod slow;
+mod stale;
 mod stats;
 mod streams;
 mod web;
