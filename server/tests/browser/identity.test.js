@@ -43,10 +43,11 @@ for (const transport of ["websocket", "sse", "poll"]) {
     const errors = [];
     client.on("error", (error) => errors.push(error));
     client.subscribe(["px.a", "other"]);
-    const update = event(client, "update");
+    // What comes between two polls is no update but what the next one, which resumes, brings.
+    const value = Promise.race(["update", "history", "snapshot"].map((type) => event(client, type)));
     await within(event(client, "subscribed"), "the ack");
     assert.equal((await within(client.publish("px.a", 1), "the answer")).seq, 1);
-    assert.equal((await within(update, "the update")).data, 1);
+    assert.equal((await within(value, "the update")).data, 1);
     await assert.rejects(client.publish("other", 1), { code: 2003 });
     assert.deepEqual(errors.map(({ topic, code }) => [topic, code]).slice(0, 1), [["other", 2003]]);
     assert.equal((await client.topics("px.>")).topics.length, 1);
