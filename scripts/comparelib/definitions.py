@@ -13,6 +13,7 @@ SPEAKS = {
         "--ack-text", "ok",
     ],
 }
+VARIANT = "a variant for other loads"
 KINDS = ("hold", "updates", "rejoin", "echo")
 
 
@@ -30,6 +31,7 @@ class Rival:
     serve: list[str]
     version: list[str]
     path: str = "/"
+    scheme: str = "ws"
     echo: str | None = None
     arguments: list[str] = dataclasses.field(default_factory=list)
     environment: dict[str, str] = dataclasses.field(default_factory=dict)
@@ -52,7 +54,9 @@ class Rival:
     def reason_against(self, load: "Load") -> str | None:
         """Why this load is not for this server; None if it is."""
         if self.only_for is not None and load.id not in self.only_for:
-            return "a variant for other loads"
+            return VARIANT
+        if load.rivals is not None and self.name not in load.rivals:
+            return VARIANT
         if load.all_cores and self.serve_all_cores is None:
             return self.all_cores_reason or "no mode for several cores that shares topics"
         if load.kind == "echo" and self.echo is None:
@@ -70,6 +74,8 @@ class Load:
     arguments: dict[str, object]
     quick: dict[str, object] = dataclasses.field(default_factory=dict)
     all_cores: bool = False
+    # The only servers it is for, by name.
+    rivals: list[str] | None = None
 
     def words(self, quick: bool) -> list[str]:
         """Its arguments as the load generator takes them."""
@@ -98,12 +104,7 @@ def read_rivals(folder: Path) -> list[Rival]:
     tables = {path.stem: (path, _toml(path)) for path in sorted(folder.glob("*.toml"))}
     rivals = []
     for name, (path, table) in tables.items():
-        if "same_server_as" in table:
-            other = table.pop("same_server_as")
-            if other not in tables:
-                raise Wrong(f"{path.name}: there is no {other}.toml")
-            base = {key: value for key, value in tables[other][1].items() if key not in ("path", "arguments", "speaks")}
-            table = {**base, **table}
+        table = _with_base(table, path, tables)
         more = table.pop("serve_more", [])
         if more:
             table["serve"] = table["serve"] + more
@@ -112,6 +113,22 @@ def read_rivals(folder: Path) -> list[Rival]:
             table["arguments"] = SPEAKS[table.pop("speaks")] + table.get("arguments", [])
         rivals.append(_make(Rival, {"name": name, **table}, path))
     return sorted(rivals, key=lambda rival: (not rival.name.startswith("fanfare"), rival.name != "floor", rival.name))
+
+
+def _with_base(table: dict, path: Path, tables: dict) -> dict:
+    """The table, and whatever it does not say itself from the server that it names, and from that one's."""
+    table = dict(table)
+    chain = [path.stem]
+    while "same_server_as" in table:
+        other = table.pop("same_server_as")
+        if other not in tables:
+            raise Wrong(f"{path.name}: there is no {other}.toml")
+        if other in chain:
+            raise Wrong(f"{path.name}: {other} is the same server as itself")
+        chain.append(other)
+        base = {key: value for key, value in tables[other][1].items() if key not in ("path", "arguments", "speaks")}
+        table = {**base, **table}
+    return table
 
 
 def choose(wanted: str | None, things: list, key, what: str) -> list:

@@ -14,7 +14,7 @@ from millionlib import host
 
 from . import summary as summing
 from . import table
-from .definitions import Load, Rival, Wrong, choose, fill, read_loads, read_rivals
+from .definitions import VARIANT, Load, Rival, Wrong, choose, fill, read_loads, read_rivals
 from .install import Missing, Shop, carry_out, version_of
 from .measuring import Bench
 
@@ -113,7 +113,11 @@ class _Run:
 
     def _get_rivals(self) -> None:
         shop = Shop(CACHE, RIVALS)
-        programs = {"fanfare": str(BINARIES / "fanfare"), "loadgen": str(BINARIES / "fanfare-loadgen")}
+        programs = {"fanfare": str(BINARIES / "fanfare"), "loadgen": str(BINARIES / "fanfare-loadgen"), "repository": str(ROOT)}
+        certificates = CACHE / "certificates"
+        if any(rival.scheme == "wss" for rival in self._rivals):
+            carry_out([str(ROOT / "scripts/dev-certs"), "--dir", str(certificates), "localhost"], ROOT)
+        programs |= {"ca": str(certificates / "ca.pem"), "cert": str(certificates / "localhost.pem"), "key": str(certificates / "localhost.key")}
         for rival in self._rivals:
             described = self._described[rival.name] = {"title": rival.title, "about": rival.about}
             try:
@@ -169,7 +173,7 @@ class _Run:
             reports = self._reports.get((load.id, rival.name))
             if reports:
                 results[rival.name] = summing.sum_up(reports)
-            elif reason and rival.only_for is None and "missing" not in self._described[rival.name]:
+            elif reason and reason != VARIANT and "missing" not in self._described[rival.name]:
                 results[rival.name] = {"reason": reason}
         return results
 
@@ -191,6 +195,7 @@ def _line(load: Load, report: dict) -> str:
     cpu = report["server_cpu_s_per_million"]
     cost = "?" if cpu is None else f"{cpu:8.3f}"
     if load.kind == "hold":
+        cost = f"{report['join']['server_cpu_us_each'] or 0:8.3f}"
         each = [report["memory"][f"{part}_per_connection_bytes"] or 0 for part in ("rss", "kernel_slab")]
         text = f"{each[0]:9,.0f} B each, kernel {each[1]:7,.0f} B; {cost} µs CPU each, {report['join']['joined_per_s']:9,.0f}/s"
     else:

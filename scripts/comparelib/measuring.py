@@ -11,6 +11,8 @@ from .servers import Failed, Server, free_port, pinned
 
 TIMEOUT_S = 120
 SERVER_CORE, GENERATOR_CORE = 0, 1
+# What arguments of the generator may name; its templates have braces of their own.
+GENERATOR_PLACES = ("ca", "repository")
 
 
 class Bench:
@@ -66,8 +68,9 @@ class Bench:
         length = ["--warm-up", "200ms", "--duration", "500ms"] if self._quick else ["--warm-up", "500ms", "--duration", "2s"]
         # What a server has not delivered by then, it cannot keep up with.
         length += ["--drain-timeout", "5s"]
-        words = ["--url", f"ws://127.0.0.1:{server.port}{path}", "--server-pid", str(server.pid), *length,
+        words = ["--url", f"{rival.scheme}://127.0.0.1:{server.port}{path}", "--server-pid", str(server.pid), *length,
                  *([] if load.kind == "echo" else rival.arguments), *load.words(self._quick)]
+        words = fill(words, {name: rival.places[name] for name in GENERATOR_PLACES if name in rival.places})
         core = GENERATOR_CORE if self._can_pin and not load.all_cores else None
         command = pinned(core, [self._loadgen, "measure", *words, "--json", str(report)])
         try:

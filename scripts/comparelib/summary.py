@@ -7,6 +7,7 @@ FIGURES = (
     ("server_cpu_s_per_million", ("server_cpu_s_per_million",), 1),
     ("delivered_per_s", ("window", "delivered_per_s"), 1),
     ("published_per_s", ("window", "published_per_s"), 1),
+    ("in_bytes_per_delivery", ("window", "in_bytes_per_delivery"), 1),
     ("latency_p50_us", ("latency", "p50_ns"), 1e-3),
     ("latency_p99_us", ("latency", "p99_ns"), 1e-3),
     ("latency_p999_us", ("latency", "p999_ns"), 1e-3),

@@ -52,9 +52,11 @@ def _cells(kind: str, result: dict, cost: float | None, reference: float | None)
     mark = "" if result["valid"] else " †"
     cpu = _spread(result, CPU, _number)
     if kind == "hold":
+        # A load that also publishes counts its deliveries; joining is what is asked for here.
+        join = _spread(result, "join_cpu_us_each", _number)
         return [
             _spread(result, "rss_per_connection_bytes", _bytes), ratio,
-            _spread(result, "kernel_slab_per_connection_bytes", _bytes), _spread(result, "rss_before_bytes", _bytes), cpu,
+            _spread(result, "kernel_slab_per_connection_bytes", _bytes), _spread(result, "rss_before_bytes", _bytes), join,
         ]
     latencies = [_spread(result, f"latency_{name}_us", _time) for name in ("p50", "p99", "max")]
     return [cpu, ratio, _spread(result, "delivered_per_s", _count) + mark, *latencies,

@@ -53,8 +53,11 @@ class Definitions(unittest.TestCase):
         rivals = definitions.read_rivals(ROOT / "bench-results/rivals")
         self.assertEqual("fanfare", rivals[0].name)
         ids = {load.id for load in loads}
+        for load in loads:
+            self.assertLessEqual(set(load.rivals or []), {rival.name for rival in rivals}, load.id)
         for rival in rivals:
             self.assertLessEqual(set(rival.only_for or []), ids, rival.name)
+            self.assertIn(rival.scheme, ("ws", "wss"), rival.name)
             self.assertTrue(any(rival.reason_against(load) is None for load in loads), rival.name)
 
     def test_what_makes_no_sense_is_refused_with_a_sentence(self) -> None:
@@ -66,6 +69,7 @@ class Definitions(unittest.TestCase):
             ("speed = 9", definitions.read_rivals, "unknown key 'speed'"),
             ('title = "t"', definitions.read_rivals, "missing"),
             ('same_server_as = "nobody"', definitions.read_rivals, "there is no nobody.toml"),
+            ('same_server_as = "some"', definitions.read_rivals, "the same server as itself"),
         ):
             with self.subTest(text=text), self.assertRaisesRegex(Wrong, sentence):
                 self.read(text, kind)
@@ -84,6 +88,22 @@ class Definitions(unittest.TestCase):
         self.assertEqual(["--connections", "5", "--rate", "2"], load.words(quick=False))
         self.assertEqual(["--connections", "1", "--rate", "2"], load.words(quick=True))
         self.assertEqual(["--rejoin"], Load("5", "rejoin", "t", {"rejoin": True}).words(quick=False))
+
+    def test_a_variant_has_what_it_does_not_say_from_the_server_it_is_a_variant_of(self) -> None:
+        with tempfile.TemporaryDirectory() as folder:
+            for name, text in (
+                ("fanfare", 'title = "f"\nabout = "f"\nserve = ["f"]\nversion = []\npath = "/ws"'),
+                ("a-variant", 'title = "a"\nsame_server_as = "b-variant"\narguments = ["--ca", "{ca}"]'),
+                ("b-variant", 'title = "b"\nsame_server_as = "fanfare"\nserve_more = ["--tls"]\nscheme = "wss"'),
+            ):
+                Path(folder, f"{name}.toml").write_text(text)
+            rivals = {rival.name: rival for rival in definitions.read_rivals(Path(folder))}
+        variant = rivals["a-variant"]
+        self.assertEqual(("a", "f", "wss", "/"), (variant.title, variant.about, variant.scheme, variant.path))
+        self.assertEqual(["f", "--tls"], variant.serve)
+        self.assertEqual(["f"], rivals["fanfare"].serve)
+        load = Load("9", "updates", "t", {}, rivals=["a-variant"])
+        self.assertEqual([definitions.VARIANT, None], [rivals[name].reason_against(load) for name in ("fanfare", "a-variant")])
 
     def test_only_known_places_are_filled(self) -> None:
         self.assertEqual(["a7", '{"x":{topics}}'], fill(["a{port}", '{"x":{topics}}'], {"port": "7"}))

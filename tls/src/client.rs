@@ -10,9 +10,7 @@ use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::{ClientConfig, DigitallySignedStruct, Error, RootCertStore, SignatureScheme};
 
 use crate::server::{ALPN, FileError, authorities};
-
-/// Servers of which sessions are remembered.
-const SESSIONS_MAX: usize = 256;
+use crate::tickets::Tickets;
 
 /// Whose certificates a client believes.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -60,7 +58,7 @@ impl Trust {
         .with_no_client_auth();
         config.alpn_protocols = vec![ALPN.to_vec()];
         config.resumption = if resume {
-            Resumption::in_memory_sessions(SESSIONS_MAX)
+            Resumption::store(Arc::new(Tickets::default()))
         } else {
             Resumption::disabled()
         };

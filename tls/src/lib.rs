@@ -10,6 +10,7 @@ mod certificate;
 mod channel;
 mod client;
 mod server;
+mod tickets;
 
 pub use blocking::Stream;
 pub use certificate::peer_name;

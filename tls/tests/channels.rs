@@ -229,3 +229,17 @@ fn a_session_is_resumed_by_its_ticket_unless_that_is_off() {
         assert_eq!(resumed, expected);
     }
 }
+
+#[test]
+fn clients_that_connect_together_have_a_ticket_each() {
+    let authority = Authority::new();
+    let server = authority.server();
+    let client = Trust::Authorities(authority.ca()).config(true).unwrap();
+    for expected in [false, true, true] {
+        let mut pairs = [(); 40].map(|()| Pair::new(client.clone(), server.clone(), "localhost"));
+        for pair in &mut pairs {
+            pair.exchange(usize::MAX).unwrap();
+            assert_eq!(pair.server.is_resumed(), Some(expected));
+        }
+    }
+}

@@ -2,10 +2,14 @@
 //
 // Commands are text: `sub NAME,NAME…`, answered by `ok`, and `pub NAME PAYLOAD`, whose payload every subscriber of the
 // topic gets as it is. On /echo every message comes back. Prints where it listens, then `ready`.
+//
+// TLS_CERT and TLS_KEY name files, then it speaks TLS only. COMPRESS=shared offers permessage-deflate.
 
+const compress = process.env.COMPRESS || false;
 const server = Bun.serve({
   hostname: "127.0.0.1",
   port: Number(process.argv[2] ?? 0),
+  tls: process.env.TLS_CERT && { cert: Bun.file(process.env.TLS_CERT), key: Bun.file(process.env.TLS_KEY) },
   reusePort: process.argv[3] === "reuse-port",
   fetch(request, server) {
     const echo = new URL(request.url).pathname === "/echo";
@@ -14,7 +18,7 @@ const server = Bun.serve({
     }
   },
   websocket: {
-    perMessageDeflate: false,
+    perMessageDeflate: compress && { compress, decompress: "shared" },
     maxPayloadLength: 16 << 20,
     // Beyond this uWebSockets drops messages; no load here may come near it.
     backpressureLimit: 16 << 20,
@@ -33,7 +37,7 @@ const server = Bun.serve({
           socket.send("ok");
           break;
         case "pub ":
-          server.publish(text.slice(4, end), text.slice(end + 1));
+          server.publish(text.slice(4, end), text.slice(end + 1), Boolean(compress));
           break;
         default:
           socket.send("what?");

@@ -2,6 +2,8 @@
 //
 // Commands are text: `sub NAME,NAME…`, answered by `ok`, and `pub NAME PAYLOAD`, whose payload every subscriber of the
 // topic gets as it is. On /echo every message comes back. Prints where it listens, then `ready`.
+//
+// COMPRESS=yes offers permessage-deflate; the server keeps no context from one message to the next, which ws advises.
 
 import { createRequire } from "node:module";
 
@@ -13,7 +15,7 @@ const server = new WebSocketServer({
   host: "127.0.0.1",
   port: Number(process.argv[2] ?? 0),
   backlog: 4096,
-  perMessageDeflate: false,
+  perMessageDeflate: process.env.COMPRESS ? { serverNoContextTakeover: true, threshold: 256 } : false,
   maxPayload: 16 << 20,
 });
 

@@ -80,6 +80,11 @@ pub struct MeasureArgs {
     #[arg(long, value_name = "BYTES", default_value_t = 100)]
     pub payload_bytes: usize,
 
+    /// Fill payloads with the text of this file, from another place for each, instead of one letter: they
+    /// compress as that text does
+    #[arg(long, value_name = "FILE")]
+    pub payload_from: Option<PathBuf>,
+
     /// Closed loop: the next update is published when all subscribers have the oldest of N
     #[arg(long, value_name = "N", group = "shape", value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
     pub in_flight: Option<u32>,

@@ -16,7 +16,7 @@ fn account(updates: u64) -> Account {
 fn deliver(account: &mut Account, deliveries: &[(u32, u64)]) {
     let mut message = Vec::new();
     for (slot, number) in deliveries {
-        payload::write_numbered(&mut message, 0, *number, 100);
+        payload::write_numbered(&mut message, 0, *number, 100, &payload::Filling::Letter);
         account.on_delivery(*slot, &message, 10);
     }
 }

@@ -255,6 +255,11 @@ mod tests {
             ("--subscriptions 2", "more than the 1 topics"),
             ("--connections 5 --topics 6", "without a subscriber"),
             ("--connections 30000", "one thread holds at most"),
+            (
+                "--payload-from /nowhere",
+                "--payload-from: /nowhere: No such file",
+            ),
+            ("--payload-from /dev/null", "/dev/null is empty"),
             ("--rate 0", "--rate must be more than 0"),
             ("--echo 0", "--echo must be at least 1 byte"),
             ("--rate 5 --burst 5", "cannot be used with"),

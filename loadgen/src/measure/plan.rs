@@ -2,7 +2,7 @@
 
 use super::pacing::Shape;
 use crate::cli::{MeasureArgs, SourceAddresses};
-use crate::payload::NUMBERED_BYTES_MIN;
+use crate::payload::{Filling, NUMBERED_BYTES_MIN};
 use crate::plan::{FitError, Host, fit};
 use crate::protocol::Protocol;
 use crate::target::{Compression, Target};
@@ -30,6 +30,8 @@ pub struct Plan {
     pub subscriptions: u32,
     /// Size of a payload.
     pub payload_bytes: usize,
+    /// What fills it.
+    pub filling: Filling,
     /// The load.
     pub shape: Shape,
     /// Load before the window.
@@ -113,6 +115,10 @@ impl Plan {
                 .collect(),
             subscriptions: args.subscriptions,
             payload_bytes: args.payload_bytes,
+            filling: match &args.payload_from {
+                Some(path) => Filling::from_file(path).context("--payload-from")?,
+                None => Filling::Letter,
+            },
             shape,
             warm_up: args.warm_up,
             duration: args.duration,

@@ -75,12 +75,12 @@ fn place_of(message: &[u8]) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::payload;
+    use crate::payload::{self, Filling};
 
     fn message(number: u64, bytes: usize) -> (Vec<u8>, Update) {
         let mut message = Vec::new();
         let intended_ns = 1_000_000_000 + number;
-        payload::write_numbered(&mut message, intended_ns, number, bytes);
+        payload::write_numbered(&mut message, intended_ns, number, bytes, &Filling::Letter);
         let update = Update {
             number,
             intended_ns,

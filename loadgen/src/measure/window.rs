@@ -56,6 +56,8 @@ impl Mark {
             published,
             published_per_s: published as f64 / length_s,
             in_bytes: end.bytes_in - self.bytes_in,
+            in_bytes_per_delivery: (delivered > 0)
+                .then(|| (end.bytes_in - self.bytes_in) as f64 / delivered as f64),
             server,
             generator_cores: (end.generator_cpu_s - self.generator_cpu_s) / length_s,
         }
@@ -99,6 +101,8 @@ pub struct Window {
     pub published_per_s: f64,
     /// Bytes received by the subscribers.
     pub in_bytes: u64,
+    /// The same for each delivery: as they came, compressed or not; what TLS adds is not counted.
+    pub in_bytes_per_delivery: Option<f64>,
     /// CPU of the server, its processes together.
     pub server: Option<ServerCpu>,
     /// CPU of this process, in cores.

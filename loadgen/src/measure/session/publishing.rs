@@ -52,7 +52,14 @@ impl Session<'_> {
             };
             let (number, topic) = self.account.publish(intended_ns);
             let payload_bytes = self.plan.payload_bytes;
-            payload::write_numbered(&mut self.payload, intended_ns, number, payload_bytes);
+            let filling = &self.plan.filling;
+            payload::write_numbered(
+                &mut self.payload,
+                intended_ns,
+                number,
+                payload_bytes,
+                filling,
+            );
             let topic = &self.plan.topics[topic];
             let (payload, command) = (&self.payload, &mut self.command);
             self.plan
