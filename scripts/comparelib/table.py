@@ -26,7 +26,7 @@ def _introduction(summary: dict) -> str:
 
 def _table(load: dict, rivals: dict, cores: int) -> list[str]:
     head = {
-        "updates": ["CPU s a million deliveries", "×", "deliveries a second", "p50", "p99", "max", "server cores"],
+        "updates": ["CPU s a million deliveries", "×", "deliveries a second", "p50", "p99", "max", "server cores", "bytes each"],
         "echo": ["CPU s a million messages", "×", "messages a second", "p50", "p99", "max", "server cores"],
         "rejoin": ["CPU s a million connections", "×", "connections a second", "p50", "p99", "max", "server cores"],
         "hold": ["resident a connection", "×", "kernel a connection", "resident before", "CPU µs to join"],
@@ -59,8 +59,10 @@ def _cells(kind: str, result: dict, cost: float | None, reference: float | None)
             _spread(result, "kernel_slab_per_connection_bytes", _bytes), _spread(result, "rss_before_bytes", _bytes), join,
         ]
     latencies = [_spread(result, f"latency_{name}_us", _time) for name in ("p50", "p99", "max")]
+    # Bytes of what was delivered, compressed or not, with its frame; without what TLS adds.
+    sizes = [_spread(result, "in_bytes_per_delivery", _count)] if kind == "updates" else []
     return [cpu, ratio, _spread(result, "delivered_per_s", _count) + mark, *latencies,
-            _spread(result, "server_cores", lambda cores: f"{cores:.2f}")]
+            _spread(result, "server_cores", lambda cores: f"{cores:.2f}"), *sizes]
 
 
 def _remarks(result: dict, cores: int | None) -> str:
