@@ -59,7 +59,7 @@ def _cells(kind: str, result: dict, cost: float | None, reference: float | None)
             _spread(result, "kernel_slab_per_connection_bytes", _bytes), _spread(result, "rss_before_bytes", _bytes), join,
         ]
     latencies = [_spread(result, f"latency_{name}_us", _time) for name in ("p50", "p99", "max")]
-    # Bytes of what was delivered, compressed or not, with its frame; without what TLS adds.
+    # As they came: compressed or not, with their frames and with what TLS adds.
     sizes = [_spread(result, "in_bytes_per_delivery", _count)] if kind == "updates" else []
     return [cpu, ratio, _spread(result, "delivered_per_s", _count) + mark, *latencies,
             _spread(result, "server_cores", lambda cores: f"{cores:.2f}"), *sizes]

@@ -101,7 +101,7 @@ pub struct Window {
     pub published_per_s: f64,
     /// Bytes received by the subscribers.
     pub in_bytes: u64,
-    /// The same for each delivery: as they came, compressed or not; what TLS adds is not counted.
+    /// The same for each delivery: as they came, compressed or not, with what TLS adds.
     pub in_bytes_per_delivery: Option<f64>,
     /// CPU of the server, its processes together.
     pub server: Option<ServerCpu>,
