@@ -1,25 +1,11 @@
 // The server over TLS as Node's ws sees it, with certificates that scripts/dev-certs makes.
 
 import assert from "node:assert/strict";
-import { execFileSync } from "node:child_process";
-import { mkdtempSync, readFileSync, rmSync } from "node:fs";
-import { tmpdir } from "node:os";
-import { join } from "node:path";
 import test from "node:test";
-import { fileURLToPath } from "node:url";
 
+import { certificates, get } from "./certificates.js";
 import { open } from "./inbox.js";
 import { startServer } from "./server.js";
-
-const devCerts = fileURLToPath(new URL("../../../../scripts/dev-certs", import.meta.url));
-
-function certificates(t) {
-  const folder = mkdtempSync(join(tmpdir(), "fanfare-tls-"));
-  t.after(() => rmSync(folder, { recursive: true }));
-  execFileSync(devCerts, ["--dir", folder], { stdio: ["ignore", "ignore", "inherit"] });
-  const files = ["--tls-cert", join(folder, "localhost.pem"), "--tls-key", join(folder, "localhost.key")];
-  return { ca: readFileSync(join(folder, "ca.pem")), flags: ["--tls-listen", "127.0.0.1:0", ...files] };
-}
 
 test("a thousand updates arrive in order over TLS", async (t) => {
   const { ca, flags } = certificates(t);
@@ -52,4 +38,28 @@ test("a client that trusts others does not connect", async (t) => {
   const { flags } = certificates(t);
   const server = await startServer(t, ...flags);
   await assert.rejects(open(t, server.url("/ws")), /certificate/);
+});
+
+test("with compression, long updates arrive in order over TLS and take fewer bytes", async (t) => {
+  const { ca, flags } = certificates(t);
+  const server = await startServer(t, ...flags, "--compress");
+  const subscriber = await open(t, server.url("/ws"), { ca });
+  assert.match(subscriber.socket.extensions, /permessage-deflate/);
+  subscriber.send({ action: "subscribe", id: 1, topics: ["a"] });
+  await subscriber.nextOf("subscribed");
+  const publisher = await open(t, server.url("/ws"), { ca, perMessageDeflate: { threshold: 0 } });
+  const long = (n) => ({ n, words: "again and again, ".repeat(60) });
+  const before = subscriber.socket._socket.bytesRead;
+  let told = 0;
+  for (let n = 1; n <= 200; n += 1) publisher.send({ action: "publish", topic: "a", data: long(n) });
+  for (let n = 1; n <= 200; n += 1) {
+    const text = await subscriber.next();
+    const event = JSON.parse(text);
+    assert.deepEqual([event.type, event.seq, event.data], ["update", n, long(n)]);
+    told += text.length;
+  }
+  const read = subscriber.socket._socket.bytesRead - before;
+  assert.ok(read > 0 && read * 3 < told, `${read} of ${told}`);
+  const stats = JSON.parse(await get(server.url("/v1/stats").replace("wss:", "https:"), ca));
+  assert.ok(stats.totals.bytes_out < told && stats.totals.deliveries >= 200, JSON.stringify(stats.totals));
 });

@@ -1,6 +1,7 @@
 """The server over TLS as Python's `websockets`, curl and OpenSSL see it, with certificates that scripts/dev-certs makes."""
 
 import asyncio
+import json
 import pathlib
 import ssl
 import subprocess
@@ -70,6 +71,27 @@ class Tls(unittest.IsolatedAsyncioTestCase):
                     for message in ("", "héllo", b"\x00\xff", bytes(range(256)) * 4096):
                         await socket.send(message)
                         self.assertEqual(await receive(socket), message)
+
+    async def test_compression_is_agreed_on_and_long_updates_cross_in_both_versions(self):
+        words = "again and again, " * 60
+        async with self.server("--compress") as server:
+            for version in (ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3):
+                trust, topic = self.trust(version), f"t.{version.name}"
+                async with connect(server.url("/ws"), ssl=trust) as one, connect(server.url("/ws"), ssl=trust, compression=None) as other:
+                    self.assertIn("permessage-deflate", one.response.headers["Sec-WebSocket-Extensions"])
+                    self.assertNotIn("Sec-WebSocket-Extensions", other.response.headers)
+                    self.assertEqual(one.transport.get_extra_info("ssl_object").version(), version.name.replace("_", "."))
+                    for socket in (one, other):
+                        await socket.send(json.dumps({"action": "subscribe", "topics": [topic], "snapshot": False}))
+                        await receive_type(socket, "subscribed")
+                    for number in range(100):
+                        # Who publishes over the compressed connection says it compressed.
+                        await (one, other)[number % 2].send(
+                            json.dumps({"action": "publish", "topic": topic, "data": {"number": number, "words": words}})
+                        )
+                        for socket in (one, other):
+                            update = await receive_type(socket, "update")
+                            self.assertEqual(update["data"], {"number": number, "words": words})
 
     async def test_a_stop_is_told_by_a_close_frame(self):
         async with self.server() as server:
