@@ -59,10 +59,19 @@ fn whoever_comes_to_a_full_server_is_told_when_to_come_back_and_room_is_given_ag
 
 #[test]
 fn a_request_that_waits_when_the_server_stops_is_answered() {
-    let mut server = Server::start(&[]);
+    // One shard has one queue of newcomers, and takes them in their order; with several, one may be answered while another has not
+    // been accepted yet, and the signal would find that one outside.
+    let mut server = Server::start_plain(&[
+        "--listen",
+        "127.0.0.1:0",
+        "--shards",
+        "1",
+        "--max-connections",
+        "1000",
+    ]);
     let mut stream = server.tcp();
     stream.write_all(&UPGRADE[..20]).expect("the server reads");
-    // Another connection's answer shows that the first was accepted and read before the signal.
+    // So another connection's answer shows that the first was accepted and read before the signal.
     assert_eq!(
         server.http(b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n").0,
         200
