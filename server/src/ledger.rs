@@ -37,6 +37,9 @@ pub struct Ledger {
     pub mark_bytes: u64,
     /// Incomplete input that is kept between reads.
     pub input_bytes: u64,
+    /// TLS of connections: keys and other state, records that have not come whole, and what is sealed and not sent. The buffers are
+    /// exact, the state is a measured constant.
+    pub tls_bytes: u64,
     /// Tables that are larger than what is in them now, as far as they were once used.
     pub spare_bytes: u64,
     /// Buffers that a shard has once.
@@ -59,6 +62,7 @@ impl Ledger {
         self.frame_bytes += other.frame_bytes;
         self.mark_bytes += other.mark_bytes;
         self.input_bytes += other.input_bytes;
+        self.tls_bytes += other.tls_bytes;
         self.spare_bytes += other.spare_bytes;
         self.buffer_bytes += other.buffer_bytes;
     }
@@ -74,6 +78,7 @@ impl Ledger {
             + self.frame_bytes
             + self.mark_bytes
             + self.input_bytes
+            + self.tls_bytes
             + self.spare_bytes
             + self.buffer_bytes
     }

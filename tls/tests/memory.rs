@@ -56,6 +56,13 @@ fn counted<T>(act: impl FnOnce() -> T) -> T {
     result
 }
 
+/// Holds what a channel says of itself to what was counted, within `percent`.
+fn check_told(server: &ServerChannel, percent: i64) {
+    let (told, counted) = (size_of_val(server) + server.heap_bytes(), BYTES.get());
+    let wrong = (told as i64 - counted).abs();
+    assert!(wrong * 100 <= counted * percent, "{told} of {counted}");
+}
+
 /// What a channel keeps after its handshake, a message each way, and a burst of 64 KB.
 fn channel_bytes(authority: &Authority, version: u16) -> i64 {
     let mut pair = Pair::new(
@@ -68,6 +75,7 @@ fn channel_bytes(authority: &Authority, version: u16) -> i64 {
     BYTES.set(0);
     let config = authority.server();
     let mut server = counted(|| Box::new(ServerChannel::accept(config.clone()).unwrap()));
+    check_told(&server, 50);
     let mut go = |pair: &mut Pair, server: &mut ServerChannel| {
         while !pair.to_server.is_empty() {
             let sent = std::mem::take(&mut pair.to_server);
@@ -75,6 +83,7 @@ fn channel_bytes(authority: &Authority, version: u16) -> i64 {
             buffer[at..at + sent.len()].copy_from_slice(&sent);
             let whole = &mut buffer[..at + sent.len()];
             counted(|| server.receive(whole, &mut plain, &mut out)).unwrap();
+            check_told(server, if server.is_open() { 5 } else { 50 });
             if !out.is_empty() {
                 let (client, incoming) = (&mut pair.client, &mut out[..]);
                 client
@@ -163,4 +172,33 @@ fn an_idle_connection_keeps_less_than_four_kilobytes_and_no_buffer() {
         assert!((500..4096).contains(&channel), "TLS {name}: {channel}");
         assert!(channel < buffered, "TLS {name}: {channel}, {buffered}");
     }
+}
+
+#[test]
+fn what_is_kept_of_a_record_and_of_the_peers_certificates_is_told() {
+    let authority = Authority::new();
+    let files = fanfare_tls::ServerFiles {
+        pairs: vec![authority.issue(&["localhost"])],
+        client_ca: Some(authority.ca()),
+    };
+    let config = files.load(fanfare_tls::ticketer().unwrap()).unwrap().config;
+    let certificate = authority.issue(&["alice"]);
+    let mut with = Pair::new(authority.client_with(&certificate), config, "localhost");
+    let mut without = Pair::new(authority.client(), authority.server(), "localhost");
+    with.exchange(usize::MAX).unwrap();
+    without.exchange(usize::MAX).unwrap();
+    let heap = without.server.heap_bytes();
+    let chain = with.server.peer_certificates().unwrap();
+    assert!(with.server.heap_bytes() >= heap + chain[0].len());
+    let Pair {
+        client, to_server, ..
+    } = &mut without;
+    client.seal(&[7; 9_000], to_server).unwrap();
+    let last = without.to_server.pop().unwrap();
+    without.exchange(usize::MAX).unwrap();
+    let kept = without.server.kept_bytes();
+    assert!(kept > 9_000 && without.server.heap_bytes() >= heap + kept);
+    without.to_server.push(last);
+    without.exchange(usize::MAX).unwrap();
+    assert_eq!(without.server.heap_bytes(), heap);
 }

@@ -8,7 +8,7 @@ use serde_json::Value;
 
 /// Owners in the order of their stack; several keys of the server's ledger make one.
 const OWNERS: [(&str, &[&str]); 7] = [
-    ("connections", &["slab_bytes"]),
+    ("connections, TLS", &["slab_bytes", "tls_bytes"]),
     ("subscriptions", &["subscription_bytes"]),
     ("topics, history", &["topic_bytes", "history_bytes"]),
     ("frames, outboxes", &["outbox_bytes", "frame_bytes"]),

@@ -176,6 +176,7 @@ impl Engine {
     /// What this shard holds. Walks all connections.
     pub(super) fn ledger(&self) -> Ledger {
         let mut ledger = self.hub.ledger();
+        ledger.add(&self.carriage);
         let (live, used) = (self.outlet.conns.len(), self.due.len());
         // A socket is 4 bytes in the reactor's column, a deadline 1.
         let record = size_of::<Conn>() + 4 + 1;

@@ -68,6 +68,7 @@ use crate::auth::Keyring;
 use crate::clock::Now;
 use crate::hub::mail::{Mail, Most, ShardId};
 use crate::hub::{Charter, Hub};
+use crate::ledger::Ledger;
 pub use crate::metrics::Counters;
 use crate::metrics::{Entrance, Histogram};
 use crate::site::Site;
@@ -173,6 +174,8 @@ pub struct Engine {
     lags: Lags,
     /// What the reactor's listeners have come to.
     entrance: Entrance,
+    /// What whoever carries the bytes holds for it.
+    carriage: Ledger,
     is_stopping: bool,
 }
 
@@ -240,6 +243,7 @@ impl Engine {
             tick: Histogram::default(),
             lags: Lags::default(),
             entrance: Entrance::default(),
+            carriage: Ledger::default(),
             is_stopping: false,
             settings,
         }

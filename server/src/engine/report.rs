@@ -14,6 +14,11 @@ impl Engine {
         self.entrance = entrance;
     }
 
+    /// What is held for connections by whoever carries their bytes, beside what is counted here: a part of this shard's ledger.
+    pub fn set_carriage(&mut self, carriage: Ledger) {
+        self.carriage = carriage;
+    }
+
     /// Everything but where its memory is, which takes a walk over all connections and topics and was counted by whoever
     /// passes it in. Looks at those who wait, and at nobody else.
     pub(super) fn report(&self, ledger: Ledger) -> Report {

@@ -320,7 +320,7 @@ impl Scrape {
 }
 
 /// The ledger's entries of bytes, by the names that `/v1/memory` has for them.
-fn owners(ledger: &Ledger) -> [(&'static str, u64); 10] {
+fn owners(ledger: &Ledger) -> [(&'static str, u64); 11] {
     [
         ("slab", ledger.slab_bytes),
         ("subscription", ledger.subscription_bytes),
@@ -330,6 +330,7 @@ fn owners(ledger: &Ledger) -> [(&'static str, u64); 10] {
         ("frame", ledger.frame_bytes),
         ("mark", ledger.mark_bytes),
         ("input", ledger.input_bytes),
+        ("tls", ledger.tls_bytes),
         ("spare", ledger.spare_bytes),
         ("buffer", ledger.buffer_bytes),
     ]
@@ -495,6 +496,7 @@ mod tests {
             input_bytes: 128,
             spare_bytes: 256,
             buffer_bytes: 512,
+            tls_bytes: 1024,
             ..Ledger::default()
         };
         let sum: u64 = owners(&ledger).iter().map(|(_, bytes)| bytes).sum();

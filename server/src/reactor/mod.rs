@@ -263,6 +263,7 @@ impl Reactor {
             tls: tls.counts(),
             ..door.entrance()
         });
+        engine.set_carriage(tls.ledger());
     }
 
     fn on_writable(&mut self, now: Now, id: ConnId) {

@@ -19,6 +19,7 @@ use super::{READ_TURN_BYTES, Reactor};
 use crate::certificates::Certificates;
 use crate::clock::Now;
 use crate::engine::{ConnId, named};
+use crate::ledger::Ledger;
 
 /// Time for handshakes in one tick, before others have their turn. A step that is begun is ended.
 const HANDSHAKE_TURN_US: u64 = 2_000;
@@ -43,6 +44,8 @@ pub(super) struct Session {
     has_begun: bool,
     /// What came of the PROXY protocol's header, which stands in front of the TLS, while it is incomplete.
     front: Vec<u8>,
+    /// What of it is in [`Tls::held_bytes`].
+    counted_bytes: u32,
 }
 
 /// The TLS of one shard.
@@ -57,6 +60,9 @@ pub(super) struct Tls {
     sealed: Vec<u8>,
     /// What is left of this tick for handshakes.
     handshake_us: u64,
+    /// What all sessions hold, kept up to date with each turn of one: anybody may ask for it at any time, and a walk over all
+    /// of them in each tick would be too much.
+    held_bytes: u64,
 }
 
 impl Tls {
@@ -68,6 +74,30 @@ impl Tls {
             plain: Vec::new(),
             sealed: Vec::new(),
             handshake_us: 0,
+            held_bytes: 0,
+        }
+    }
+
+    /// Where the memory is that TLS takes on this shard.
+    pub(super) fn ledger(&self) -> Ledger {
+        let column = self.sessions.capacity() * size_of::<Option<Box<Session>>>();
+        let drained = self.drained.capacity() * size_of::<ConnId>();
+        Ledger {
+            tls_bytes: self.held_bytes,
+            // As long as it once was, whoever is there now.
+            spare_bytes: column as u64,
+            buffer_bytes: (self.plain.capacity() + self.sealed.capacity() + drained) as u64,
+            ..Ledger::default()
+        }
+    }
+
+    /// The session has had a turn, and may hold more or less than before.
+    fn recount(&mut self, index: usize) {
+        if let Some(Some(session)) = self.sessions.get_mut(index) {
+            let now = session.held_bytes();
+            self.held_bytes += u64::from(now);
+            self.held_bytes -= u64::from(session.counted_bytes);
+            session.counted_bytes = now;
         }
     }
 
@@ -104,7 +134,9 @@ impl Tls {
             is_fresh: false,
             has_begun: false,
             front: Vec::new(),
+            counted_bytes: 0,
         }));
+        self.recount(index);
         true
     }
 
@@ -137,7 +169,9 @@ impl Tls {
         // Before the handshake is over there is nothing to end.
         let _ = session.channel.seal_end(&mut self.sealed);
         session.ends = true;
-        session.send(stream, &self.sealed)
+        let is_sent = session.send(stream, &self.sealed);
+        self.recount(index);
+        is_sent
     }
 
     /// The connection is closed. Its peer is told that nothing was cut off, if its socket takes that.
@@ -145,6 +179,7 @@ impl Tls {
         let Some(mut session) = self.sessions.get_mut(index).and_then(Option::take) else {
             return;
         };
+        self.held_bytes -= u64::from(session.counted_bytes);
         if let Some(stream) = stream
             && !session.ends
         {
@@ -156,6 +191,13 @@ impl Tls {
 }
 
 impl Session {
+    /// What there is of it: its buffers, and its channel's.
+    fn held_bytes(&self) -> u32 {
+        let buffers = self.unsent.capacity() + self.front.capacity();
+        let bytes = size_of::<Session>() + self.channel.heap_bytes() + buffers;
+        u32::try_from(bytes).unwrap_or(u32::MAX)
+    }
+
     /// Sends `sealed` behind what is unsent. False: the socket has not taken all of it.
     fn send(&mut self, stream: &mut TcpStream, sealed: &[u8]) -> io::Result<bool> {
         let mut rest = sealed;
@@ -209,6 +251,12 @@ enum Taken {
 impl Reactor {
     /// [`Reactor::read`] of a TLS connection.
     pub(super) fn read_tls(&mut self, now: Now, id: ConnId) -> bool {
+        let has_more = self.read_sealed(now, id);
+        self.tls.recount(id.index as usize);
+        has_more
+    }
+
+    fn read_sealed(&mut self, now: Now, id: ConnId) -> bool {
         let ending = self.engine.is_ending(id);
         let mut turn_bytes = 0;
         while turn_bytes < READ_TURN_BYTES && self.engine.takes_input() {
@@ -371,6 +419,7 @@ impl Reactor {
             }
             Err(_) => self.engine.on_failure(now, id),
         }
+        self.tls.recount(index);
     }
 
     /// Those whose last ciphertext has gone out: what was to come behind it.
@@ -384,6 +433,11 @@ impl Reactor {
 
     /// [`Reactor::flush`] of a TLS connection.
     pub(super) fn flush_tls(&mut self, now: Now, id: ConnId) {
+        self.seal(now, id);
+        self.tls.recount(id.index as usize);
+    }
+
+    fn seal(&mut self, now: Now, id: ConnId) {
         let index = id.index as usize;
         let (Some(stream), Some(session)) = (
             &mut self.streams[index],

@@ -5,14 +5,16 @@ use std::net::TcpStream;
 use std::path::Path;
 use std::sync::Arc;
 use std::thread;
+use std::time::Instant;
 
 use rustls::pki_types::ServerName;
 use rustls::{ClientConfig, ClientConnection, StreamOwned};
+use serde_json::Value;
 use tungstenite::WebSocket;
 
 use crate::authority::Authority;
 use crate::harness::{
-    Server, close_code, fanfare, publish, read_json, read_text, read_type, run, send, tcp,
+    DEADLINE, Server, close_code, fanfare, publish, read_json, read_text, read_type, run, send, tcp,
 };
 
 type Secure = StreamOwned<ClientConnection, TcpStream>;
@@ -221,6 +223,65 @@ fn a_slow_reader_over_tls_is_conflated_and_costs_no_more_than_others() {
         }
     }
     assert!((8..100).contains(&delivered), "{delivered}");
+}
+
+/// A number of `/v1/memory`.
+fn memory(server: &Server, owner: &str) -> u64 {
+    let (status, answer) =
+        server.http(b"GET /v1/memory HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n");
+    assert_eq!(status, 200, "{answer}");
+    let (_, body) = answer.split_once("\r\n\r\n").expect("a body");
+    let page: Value = serde_json::from_str(body).expect("JSON");
+    page[owner].as_u64().expect("a number")
+}
+
+/// Asks until it is so; what is told is counted once a second.
+fn until_tls_bytes(server: &Server, is: impl Fn(u64) -> bool) -> u64 {
+    let begun = Instant::now();
+    loop {
+        let bytes = memory(server, "tls_bytes");
+        if is(bytes) {
+            return bytes;
+        }
+        assert!(begun.elapsed() < DEADLINE, "still {bytes}");
+    }
+}
+
+#[test]
+fn memory_names_what_tls_holds_and_it_goes_with_its_connections() {
+    let authority = Authority::new();
+    let server = start(&authority, &["--max-outbox-bytes=1m", "--send-buffer=16k"]);
+    assert_eq!(memory(&server, "tls_bytes"), 0);
+    let count = 20;
+    let sockets: Vec<_> = (0..count)
+        .map(|_| subscribe(&server, &authority, "a"))
+        .collect();
+    let idle = until_tls_bytes(&server, |bytes| bytes >= count * 3_000);
+    assert!(idle < count * 4_096, "{idle}");
+    // A connection that comes without TLS has no part in it.
+    let _plain = server.subscribe("a");
+    // This one does not read, so sealed records wait for its socket.
+    let stream = tcp(server.tls_addresses[0]);
+    socket2::SockRef::from(&stream)
+        .set_recv_buffer_size(4096)
+        .expect("an option can be set");
+    let stream = secure_over(stream, authority.client());
+    let (mut slow, _) = tungstenite::client("wss://localhost/ws", stream).expect("a WebSocket");
+    send(&mut slow, r#"{"action":"subscribe","topics":["b"]}"#);
+    read_type(&mut slow, "subscribed");
+    let mut publisher = server.connect("/ws");
+    let data = format!("\"{}\"", "x".repeat(60_000));
+    for _ in 0..100 {
+        publish(&mut publisher, "b", &data);
+    }
+    // How much is left of what was sealed is up to the kernel; it is more than one more idle connection holds.
+    let waiting = until_tls_bytes(&server, |bytes| bytes > idle + idle / count);
+    assert!(waiting < idle + 140_000, "{waiting}");
+    assert!(memory(&server, "accounted_bytes") > waiting);
+    drop(slow);
+    until_tls_bytes(&server, |bytes| bytes == idle);
+    drop(sockets);
+    until_tls_bytes(&server, |bytes| bytes == 0);
 }
 
 #[test]
