@@ -3,6 +3,7 @@
 //! [`scan_head`] finds the end of a head and enforces limits and line ends while it arrives; only a
 //! whole head is given to httparse. A fault is the same however the bytes are cut.
 
+use std::mem::MaybeUninit;
 use std::str::from_utf8;
 
 use httparse::Status;
@@ -102,16 +103,16 @@ impl<'b> Request<'b> {
 }
 
 /// Header lines in the order they came, at most [`HEADERS_MAX`].
+///
+/// On the heap, for the few lines that there are: room for all that there may be is 2 KB, and would be filled and moved with
+/// every request.
 #[derive(Clone)]
-pub struct Headers<'b> {
-    lines: [(&'b str, &'b str); HEADERS_MAX],
-    count: usize,
-}
+pub struct Headers<'b>(Box<[(&'b str, &'b str)]>);
 
 impl<'b> Headers<'b> {
     /// Names and values.
     pub fn iter(&self) -> impl Iterator<Item = (&'b str, &'b str)> {
-        self.lines[..self.count].iter().copied()
+        self.0.iter().copied()
     }
 
     /// The value of the first header of this name.
@@ -154,17 +155,15 @@ impl<'b> Headers<'b> {
 
     /// Takes over what httparse found; `None` if a value is not UTF-8.
     pub(super) fn from_parsed(parsed: &[httparse::Header<'b>]) -> Option<Self> {
-        let mut headers = Self {
-            lines: [("", ""); HEADERS_MAX],
-            count: parsed.len(),
+        let line = |header: &httparse::Header<'b>| {
+            let value = from_utf8(header.value).ok()?;
+            Some((header.name, value.trim_matches([' ', '\t'])))
         };
-        for (line, header) in headers.lines.iter_mut().zip(parsed) {
-            *line = (
-                header.name,
-                from_utf8(header.value).ok()?.trim_matches([' ', '\t']),
-            );
+        let mut lines = Vec::with_capacity(parsed.len());
+        for header in parsed {
+            lines.push(line(header)?);
         }
-        Some(headers)
+        Some(Self(lines.into()))
     }
 }
 
@@ -195,9 +194,9 @@ pub fn parse_request<'b>(
     let Some(head_bytes) = scan_head(bytes, limits)? else {
         return Ok(None);
     };
-    let mut lines = [httparse::EMPTY_HEADER; HEADERS_MAX];
-    let mut parsed = httparse::Request::new(&mut lines);
-    let status = parsed.parse(&bytes[..head_bytes])?;
+    let mut lines = [const { MaybeUninit::uninit() }; HEADERS_MAX];
+    let mut parsed = httparse::Request::new(&mut []);
+    let status = parsed.parse_with_uninit_headers(&bytes[..head_bytes], &mut lines)?;
     let (Status::Complete(_), Some(method), Some(target), Some(version)) =
         (status, parsed.method, parsed.path, parsed.version)
     else {
@@ -258,18 +257,24 @@ fn split_target(target: &str) -> Option<(&str, Option<&str>)> {
     if target == "*" {
         return Some((target, None));
     }
-    let (origin, empty_path) = match target.split_once("://") {
+    // Nearly all begin with their path, and are not searched for what could stand before it.
+    let parts = if target.starts_with('/') {
+        None
+    } else {
+        target.split_once("://")
+    };
+    let (origin, empty_path) = match parts {
         Some((scheme, rest)) if is_scheme(scheme) => {
             (rest.find(['/', '?']).map_or("", |at| &rest[at..]), "/")
         }
         _ => (target, ""),
     };
-    let (path, query) = match origin.split_once('?') {
-        Some((path, query)) => (path, Some(query)),
+    let (path, query) = match memchr::memchr(b'?', origin.as_bytes()) {
+        Some(at) => (&origin[..at], Some(&origin[at + 1..])),
         None => (origin, None),
     };
     let path = if path.is_empty() { empty_path } else { path };
-    let is_sound = path.starts_with('/') && !target.contains('#');
+    let is_sound = path.starts_with('/') && memchr::memchr(b'#', target.as_bytes()).is_none();
     is_sound.then_some((path, query))
 }
 
