@@ -9,19 +9,32 @@ use percent_encoding::percent_decode_str;
 use super::super::commands::Fault;
 
 /// The parameters of one request.
-pub(in crate::engine) struct Query<'q>(Vec<(Cow<'q, str>, Cow<'q, str>)>);
+pub(in crate::engine) enum Query<'q> {
+    /// As they stand there: without an escape no parameter is another text than that, and few are asked for.
+    Plain(&'q str),
+    /// Names and values, unescaped.
+    Decoded(Vec<(Cow<'q, str>, Cow<'q, str>)>),
+}
 
 impl<'q> Query<'q> {
     /// Reads what stands behind the `?`.
     pub(in crate::engine) fn parse(query: Option<&'q str>) -> Query<'q> {
-        let pairs = form_urlencoded::parse(query.unwrap_or("").as_bytes());
-        Query(pairs.collect())
+        let text = query.unwrap_or("");
+        match memchr::memchr2(b'%', b'+', text.as_bytes()) {
+            None => Query::Plain(text),
+            Some(_) => Query::Decoded(form_urlencoded::parse(text.as_bytes()).collect()),
+        }
     }
 
     /// The first parameter of this name.
     pub(in crate::engine) fn get(&self, name: &str) -> Option<&str> {
-        let pair = self.0.iter().find(|(other, _)| other == name);
-        pair.map(|(_, value)| &**value)
+        match self {
+            Query::Plain(text) => find_plain(text, name),
+            Query::Decoded(pairs) => {
+                let pair = pairs.iter().find(|(other, _)| other == name);
+                pair.map(|(_, value)| &**value)
+            }
+        }
     }
 
     /// A whole number.
@@ -100,9 +113,28 @@ fn bad(name: &str, wanted: &str) -> Fault {
     )
 }
 
+/// The value of the first `name=value` in a query without escapes.
+fn find_plain<'q>(mut text: &'q str, name: &str) -> Option<&'q str> {
+    loop {
+        let end = memchr::memchr(b'&', text.as_bytes());
+        let pair = &text[..end.unwrap_or(text.len())];
+        match pair
+            .strip_prefix(name)
+            .map(|rest| (rest, rest.strip_prefix('=')))
+        {
+            Some((_, Some(value))) => return Some(value),
+            Some(("", None)) if !pair.is_empty() => return Some(""),
+            _ => text = &text[end? + 1..],
+        }
+    }
+}
+
 /// A part of a path as it was before it was put into a URL; `None`: it is not UTF-8.
 pub(super) fn decode(part: &str) -> Option<Cow<'_, str>> {
-    percent_decode_str(part).decode_utf8().ok()
+    match memchr::memchr(b'%', part.as_bytes()) {
+        None => Some(part.into()),
+        Some(_) => percent_decode_str(part).decode_utf8().ok(),
+    }
 }
 
 #[cfg(test)]
@@ -124,6 +156,17 @@ mod tests {
                 let first = pairs.iter().find(|(other, _)| other == name);
                 prop_assert_eq!(query.get(name), first.map(|(_, value)| value.as_str()));
             }
+        }
+
+        #[test]
+        fn what_holds_no_escape_is_found_like_any_other(
+            text in "[&=a-cä]{0,20}|[^%+]{0,20}",
+            name in "[a-cä]{0,2}",
+        ) {
+            let query = Query::parse(Some(&text));
+            prop_assert!(matches!(query, Query::Plain(_)));
+            let pair = form_urlencoded::parse(text.as_bytes()).find(|(other, _)| *other == name);
+            prop_assert_eq!(query.get(&name).map(Into::into), pair.map(|(_, value)| value));
         }
 
         #[test]
