@@ -270,19 +270,23 @@ impl Engine {
         (Source::Topic(id), recovery)
     }
 
-    /// Carries a command out at once if this shard knows all that it needs, else lets it wait for the owners.
-    pub(super) fn start(&mut self, index: u32, mut subscribe: Subscribe) {
-        let is_joining = |source: &Source| match source {
+    /// Whether an owner has yet to answer before anybody can subscribe.
+    pub(super) fn is_joining(&self, source: Source) -> bool {
+        match source {
             Source::Topic(id) => matches!(
-                self.hub.topics[*id].stage,
+                self.hub.topics[id].stage,
                 TopicStage::Joining | TopicStage::Fading
             ),
             Source::Filter(id) => {
-                matches!(self.hub.filters[*id].stage, FilterStage::Watching { .. })
+                matches!(self.hub.filters[id].stage, FilterStage::Watching { .. })
             }
-        };
+        }
+    }
+
+    /// Carries a command out at once if this shard knows all that it needs, else lets it wait for the owners.
+    pub(super) fn start(&mut self, index: u32, mut subscribe: Subscribe) {
         let joining: Vec<Source> = (subscribe.wants.iter().map(|want| want.source))
-            .filter(is_joining)
+            .filter(|source| self.is_joining(*source))
             .collect();
         let is_open = |want: &Want| want.recovery.as_ref().is_some_and(Recovery::is_open);
         if joining.is_empty() && !subscribe.wants.iter().any(is_open) {

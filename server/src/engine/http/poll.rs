@@ -4,6 +4,7 @@
 //! is put together once for all who wait for the same update. Whoever comes back names the seq it has, so that nothing can pass by
 //! unnoticed between two polls.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use fanfare_wire::code::ErrorCode;
@@ -53,26 +54,38 @@ impl Engine {
             conn.flags |= flag::TAGGED;
         }
         conn.stage = Stage::Asking;
-        conn.last_seen = self.now.ms();
-        conn.pending_topics += 1;
         self.set_door(index, Door::Poll);
-        self.due
-            .set(index, self.now, self.settings.handshake_timeout_ms);
-        let want = Want::plain(Source::Topic(self.hub.pin(&name)));
-        let subscribe = Subscribe::of_poll(self.id_of(index), want, wish);
-        self.start(index, subscribe);
+        let topic = self.hub.pin(&name);
+        let want = Want::plain(Source::Topic(topic));
+        if self.is_joining(want.source) {
+            let conn = &mut self.outlet.conns[index as usize];
+            conn.last_seen = self.now.ms();
+            conn.pending_topics += 1;
+            self.due
+                .set(index, self.now, self.settings.handshake_timeout_ms);
+            let subscribe = Subscribe::of_poll(self.id_of(index), want, wish);
+            self.start(index, subscribe);
+        } else {
+            // Whoever comes back for the next update finds its topic known, and no command need be made of it.
+            self.open_poll(index, &want, wish);
+            self.hub.unpin(topic);
+        }
         Ok(())
     }
 
     /// A topic named in a path that the connection may read.
-    pub(super) fn readable_topic(&self, index: u32, name: &str) -> Result<String, Answer> {
+    pub(super) fn readable_topic<'n>(
+        &self,
+        index: u32,
+        name: &'n str,
+    ) -> Result<Cow<'n, str>, Answer> {
         let fault = |code, text: String| Answer::fault(&(code, text.into()));
         let name = query::decode(name)
             .ok_or_else(|| fault(ErrorCode::BadTopic, "the topic is not UTF-8".into()))?;
         topic::check_topic(&name).map_err(|error| fault(ErrorCode::BadTopic, error.to_string()))?;
         self.may(index, Act::Read, &name)
             .map_err(|refusal| Answer::fault(&Fault::from(refusal)))?;
-        Ok(name.into_owned())
+        Ok(name)
     }
 
     fn wish(&self, request: &Request<'_>, query: &Query<'_>) -> Result<Wish, Fault> {
