@@ -80,7 +80,7 @@ pub use conn::ConnId;
 use conn::{Conn, Door, Stage, flag};
 use deliveries::{Inbox, Jam};
 use disconnect::Disconnect;
-use http::{Answer, Date, Listings};
+use http::{Answer, Date, Lingering, Listings};
 use lags::Lags;
 use marks::Marks;
 use outlet::Outlet;
@@ -135,6 +135,8 @@ pub struct Engine {
     asks: Slab<Ask>,
     /// Connections whose HTTP request was answered.
     answered: Vec<ConnId>,
+    /// Topics of answered polls.
+    lingering: Lingering,
     /// What answers say of the time.
     date: Date,
     /// Lists of topics.
@@ -219,6 +221,7 @@ impl Engine {
             recovery_most: recovery::most(settings.outbox_bytes_max),
             asks: Slab::new(),
             answered: Vec::new(),
+            lingering: Lingering::default(),
             date: Date::default(),
             listings: Listings::default(),
             keys: None,
@@ -355,6 +358,7 @@ impl Engine {
         self.beat();
         self.forget_lists();
         self.resume_answered();
+        self.end_lingering();
         self.release_updates();
         self.close_overflowed();
     }
@@ -472,7 +476,8 @@ impl Engine {
     pub fn next_time_us(&self) -> u64 {
         let mark_us = self.marks.next_due_ms().map(|due_ms| due_ms * 1000);
         let release_us = self.outlet.turns.release_us();
-        let others = [mark_us, release_us, self.pulse.next_us()];
+        let linger_us = self.lingering.next_us();
+        let others = [mark_us, release_us, linger_us, self.pulse.next_us()];
         let others = others.into_iter().flatten();
         others.fold(self.due.next_us(), u64::min)
     }
@@ -487,6 +492,9 @@ impl Engine {
             let conn = self.outlet.conns.remove(index as usize);
             self.inflaters.take_back(conn.cold);
             self.due.clear(index);
+        }
+        if self.outlet.conns.is_empty() {
+            self.end_lingering();
         }
     }
 

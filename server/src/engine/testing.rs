@@ -233,6 +233,8 @@ impl World {
             busy |= self.carry_mail(shard);
             busy |= self.flush(shard);
             self.engines[shard].end_tick(self.now);
+            // What the end of the last connection had to say.
+            busy |= self.carry_mail(shard);
             busy |= self.engines[shard].has_backlog() || self.engines[shard].has_answered();
         }
         busy

@@ -184,6 +184,11 @@ impl Hub {
         self.ask_owner(join);
     }
 
+    /// Holds a topic that is there with one more pin.
+    pub fn hold(&mut self, id: TopicId) {
+        self.topics[id].pins += 1;
+    }
+
     /// Lets go of a pin; a topic without pins and members leaves its owner.
     pub fn unpin(&mut self, id: TopicId) {
         let topic = &mut self.topics[id];

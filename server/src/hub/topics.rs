@@ -79,6 +79,15 @@ impl Topic {
         self.pins == 0 && self.members.is_empty() && self.set == SetId::NONE
     }
 
+    /// Whether the stream has begun here and a single member is all that holds it.
+    #[must_use]
+    pub fn has_one_use(&self) -> bool {
+        self.stage == Stage::Live
+            && self.pins == 0
+            && self.members.len() == 1
+            && self.set == SetId::NONE
+    }
+
     /// What this shard calls the topic, which is in the place `id`.
     #[must_use]
     pub fn reference(&self, id: TopicId) -> TopicRef {

@@ -12,6 +12,7 @@
 mod answer;
 mod date;
 mod events;
+mod lingering;
 mod lists;
 mod pages;
 mod poll;
@@ -32,6 +33,7 @@ use crate::hub::mail::Ticket;
 pub(super) use answer::{Answer, JSON};
 pub(super) use date::Date;
 pub(super) use events::Once;
+pub(super) use lingering::Lingering;
 pub(super) use lists::Listings;
 pub(super) use poll::Wish;
 pub(super) use publish::{Batch, Intake};
@@ -131,6 +133,7 @@ impl Engine {
                 continue;
             };
             let mut subs = std::mem::take(&mut conn.subs);
+            self.linger(subs);
             self.hub.unsubscribe_all(&mut subs);
             self.go_on(id.index);
         }

@@ -4,7 +4,7 @@ use fanfare_wire::frame::Opcode;
 
 use super::publish;
 use crate::engine::settings::Settings;
-use crate::engine::testing::{World, masked};
+use crate::engine::testing::{NOTHING, World, masked};
 
 fn world() -> World {
     World::new(1, Settings::default())
@@ -136,4 +136,49 @@ fn a_stream_that_is_closed_before_its_head_is_written_still_has_one() {
     let text = taken(&world, stream);
     assert!(text.starts_with("HTTP/1.1 200 OK"), "{text}");
     assert!(text.contains(r#"{"type":"closed","code":4103"#), "{text}");
+}
+
+/// Listening sides of topics on a shard.
+fn listened(world: &World, shard: usize) -> usize {
+    world.engines[shard].held()[3]
+}
+
+#[test]
+fn the_topic_of_an_answered_poll_is_held_for_the_next_one_and_not_for_ever() {
+    let mut world = World::new(2, Settings::default());
+    let topic = world.topic_of("t", 1);
+    let publisher = world.connect_ws(1);
+    let bystander = world.connect_ws(0);
+    let poller = asks(&mut world, &format!("/v1/topics/{topic}?wait=30s&after=0"));
+    world.settle();
+    publish(&mut world, publisher, &topic, 1);
+    assert!(taken(&world, poller).starts_with("HTTP/1.1 200"));
+    assert_eq!(listened(&world, 0), 1);
+    let next = format!("GET /v1/topics/{topic}?wait=30s&after=1 HTTP/1.1\r\nHost: x\r\n\r\n");
+    world.send(poller, next.as_bytes());
+    // It waits without having asked the owner.
+    assert_eq!(world.engines[0].outgoing().waiting(), 0);
+    publish(&mut world, publisher, &topic, 2);
+    assert_eq!(taken(&world, poller).matches("HTTP/1.1 200").count(), 2);
+    world.pass_ms(999);
+    assert_eq!(listened(&world, 0), 1);
+    world.pass_ms(1);
+    assert_eq!(listened(&world, 0), 0);
+    world.end(bystander);
+}
+
+#[test]
+fn with_the_last_connection_no_topic_is_held_any_more() {
+    let mut world = World::new(2, Settings::default());
+    let topic = world.topic_of("t", 1);
+    let publisher = world.connect_ws(1);
+    let poller = asks(&mut world, &format!("/v1/topics/{topic}?wait=30s&after=0"));
+    world.settle();
+    publish(&mut world, publisher, &topic, 1);
+    world.end(poller);
+    world.settle();
+    assert_eq!(listened(&world, 0), 0);
+    world.end(publisher);
+    world.settle();
+    assert_eq!(world.held(), NOTHING);
 }
