@@ -44,6 +44,8 @@ export class SharedText {
   #epoch;
   #seq = 0;
   #isReady = false;
+  /** Whether this connection has said which log it leads to. */
+  #isLogKnown = false;
   /** What was known when the log was lost, until it is certain that the log has it. */
   #known;
   /** The best state that was offered, as long as entries behind it are missing. */
@@ -72,7 +74,11 @@ export class SharedText {
     this.site = Array.from({ length: 2 }, () => Math.floor(random() * 2 ** 32).toString(36)).join("");
     if (kept) this.#restore(kept);
     this.#offs.push(
-      client.on("state", ({ state }) => state !== "open" && this.#holdBack()),
+      client.on("state", ({ state }) => {
+        if (state === "open") return;
+        this.#isLogKnown = false;
+        this.#holdBack();
+      }),
       client.on("subscribed", ({ topics }) => topics.filter((ack) => ack.topic === topic).forEach((ack) => this.#onAck(ack))),
       client.subscribe(topic, (event) => this.#onLog(event)),
       client.subscribe(`${topic}.state`, (event) => this.#onState(event)),
@@ -156,6 +162,7 @@ export class SharedText {
   // ---- the log ----
 
   #onAck({ epoch, seq, recovered }) {
+    this.#isLogKnown = true;
     const isSame = epoch === this.#epoch;
     if (isSame && recovered !== "none") return this.#resend();
     if (!isSame) this.#lose(epoch);
@@ -403,7 +410,8 @@ export class SharedText {
 
   /** Sends the edits that are not on their way, once the log has what they hang on. */
   #resend() {
-    if (!this.#isReady || this.#known || this.#client.state !== "open") return;
+    // Between a connection and its ack, what was typed may be on its way to a log that knows none of the letters around it.
+    if (!this.#isReady || !this.#isLogKnown || this.#known || this.#client.state !== "open") return;
     for (const pending of this.#pending) if (!pending.sending && pending.at?.epoch !== this.#epoch) this.#send(pending);
   }
 

@@ -8,6 +8,7 @@ import WebSocket from "ws";
 import { connect } from "../../pages/fanfare.js";
 import { SharedText } from "../../pages/shared-text.js";
 import { within } from "../clients/node/server.js";
+import { start } from "./fake_socket.js";
 import { startProxy } from "./proxy.js";
 import { generator } from "./random.js";
 import { startServer } from "./server.js";
@@ -154,6 +155,39 @@ test("a restarted server that has lost everything gets it back, typed in the mid
   assert.ok(["before [from afrom b] after", "before [from bfrom a] after"].includes(text), text);
   const c = new Writer(t, server.port);
   await c.until((shared) => shared.text === text, "the same for a newcomer");
+});
+
+test("what is typed before a new connection has said which log it leads to waits for that", async (t) => {
+  const { client, network } = start(t);
+  const shared = new SharedText(client, TOPIC);
+  t.after(() => shared.close());
+  const stands = { [TOPIC]: 0, [`${TOPIC}.state`]: 0, [`${TOPIC}.asks`]: 0 };
+  const acked = async (socket) => {
+    const commands = [await socket.command("subscribe")];
+    while (commands.flatMap(({ topics }) => topics).length < 3) commands.push(await socket.command("subscribe"));
+    return (more) => commands.forEach((command) => socket.ack(command, stands, more));
+  };
+  const first = await within(network.next(), "a connection");
+  const ackFirst = acked(first);
+  first.hello();
+  (await within(ackFirst, "the subscribes"))();
+  shared.edit(0, 0, "here");
+  shared.flush();
+  assert.equal((await within(first.command("publish"), "the first edit")).topic, TOPIC);
+  const next = network.next();
+  first.end(1006);
+  const second = await within(next, "another connection");
+  const ackSecond = acked(second);
+  second.hello();
+  const ack = await within(ackSecond, "the subscribes");
+  shared.edit(4, 0, " and there");
+  shared.flush();
+  assert.deepEqual(second.sent.filter(({ action }) => action === "publish"), []);
+  ack({ epoch: "e2", recovered: "none" });
+  // The log is another one: all goes there at once, with the places that it hangs on.
+  const { data } = await within(second.command("publish"), "what was typed");
+  assert.ok(data.merge, JSON.stringify(data));
+  assert.equal(shared.text, "here and there");
 });
 
 test("edits that were kept when the page went are merged when it comes back", async (t) => {
