@@ -34,6 +34,17 @@ class Shop:
                 places |= self._once(source, wanted, install)
         return places
 
+    def certificate(self, dev_certs: Path) -> dict[str, str]:
+        """An authority, and a certificate of this host's for servers that speak TLS, made anew for each run; raises Missing."""
+
+        def make(_wanted: str) -> dict[str, str]:
+            need("openssl")
+            folder = self._cache / "certificates"
+            carry_out([str(dev_certs), "--dir", str(folder), "localhost"], self._rivals)
+            return {"ca": str(folder / "ca.pem"), "cert": str(folder / "localhost.pem"), "key": str(folder / "localhost.key")}
+
+        return self._once("certificates", "", make)
+
     def _once(self, source: str, wanted: str, install) -> dict[str, str]:
         # All of npm's stand in one lock file, and all of PyPI's in one list.
         key = (source, "" if source in ("npm", "pypi") else wanted)

@@ -114,14 +114,11 @@ class _Run:
     def _get_rivals(self) -> None:
         shop = Shop(CACHE, RIVALS)
         programs = {"fanfare": str(BINARIES / "fanfare"), "loadgen": str(BINARIES / "fanfare-loadgen"), "repository": str(ROOT)}
-        certificates = CACHE / "certificates"
-        if any(rival.scheme == "wss" for rival in self._rivals):
-            carry_out([str(ROOT / "scripts/dev-certs"), "--dir", str(certificates), "localhost"], ROOT)
-        programs |= {"ca": str(certificates / "ca.pem"), "cert": str(certificates / "localhost.pem"), "key": str(certificates / "localhost.key")}
         for rival in self._rivals:
             described = self._described[rival.name] = {"title": rival.title, "about": rival.about}
             try:
-                rival.places = {**programs, **shop.places(rival), **rival.places}
+                certificate = shop.certificate(ROOT / "scripts/dev-certs") if rival.scheme == "wss" else {}
+                rival.places = {**programs, **certificate, **shop.places(rival), **rival.places}
                 if rival.needs_flag and rival.needs_flag not in carry_out(fill(["{fanfare}", "serve", "--help"], rival.places), ROOT):
                     raise Missing(f"this build knows no {rival.needs_flag}")
                 described["version"] = version_of(fill(rival.version, rival.places), rival.filled_environment(rival.places))

@@ -182,6 +182,20 @@ fn who_has_said_all_still_hears_the_answer() {
     assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
 }
 
+/// A subscriber whose kernel takes little ahead of what is read.
+fn subscribe_slowly(server: &Server, authority: &Authority, topic: &str) -> WebSocket<Secure> {
+    let stream = tcp(server.tls_addresses[0]);
+    socket2::SockRef::from(&stream)
+        .set_recv_buffer_size(4096)
+        .expect("an option can be set");
+    let stream = secure_over(stream, authority.client());
+    let (mut slow, _) = tungstenite::client("wss://localhost/ws", stream).expect("a WebSocket");
+    let command = format!(r#"{{"action":"subscribe","topics":["{topic}"]}}"#);
+    send(&mut slow, &command);
+    read_type(&mut slow, "subscribed");
+    slow
+}
+
 #[test]
 fn a_slow_reader_over_tls_is_conflated_and_costs_no_more_than_others() {
     let authority = Authority::new();
@@ -189,14 +203,7 @@ fn a_slow_reader_over_tls_is_conflated_and_costs_no_more_than_others() {
         &authority,
         &["--max-outbox-bytes=256k", "--send-buffer=16k"],
     );
-    let stream = tcp(server.tls_addresses[0]);
-    socket2::SockRef::from(&stream)
-        .set_recv_buffer_size(4096)
-        .expect("an option can be set");
-    let stream = secure_over(stream, authority.client());
-    let (mut slow, _) = tungstenite::client("wss://localhost/ws", stream).expect("a WebSocket");
-    send(&mut slow, r#"{"action":"subscribe","topics":["a"]}"#);
-    read_type(&mut slow, "subscribed");
+    let mut slow = subscribe_slowly(&server, &authority, "a");
     let mut publisher = server.connect("/ws");
     let data = format!("\"{}\"", "x".repeat(32_000));
     let before = server.resident_bytes();
@@ -261,14 +268,7 @@ fn memory_names_what_tls_holds_and_it_goes_with_its_connections() {
     // A connection that comes without TLS has no part in it.
     let _plain = server.subscribe("a");
     // This one does not read, so sealed records wait for its socket.
-    let stream = tcp(server.tls_addresses[0]);
-    socket2::SockRef::from(&stream)
-        .set_recv_buffer_size(4096)
-        .expect("an option can be set");
-    let stream = secure_over(stream, authority.client());
-    let (mut slow, _) = tungstenite::client("wss://localhost/ws", stream).expect("a WebSocket");
-    send(&mut slow, r#"{"action":"subscribe","topics":["b"]}"#);
-    read_type(&mut slow, "subscribed");
+    let slow = subscribe_slowly(&server, &authority, "b");
     let mut publisher = server.connect("/ws");
     let data = format!("\"{}\"", "x".repeat(60_000));
     for _ in 0..100 {
